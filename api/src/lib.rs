@@ -1,0 +1,21 @@
+//! Mesos's messages, their JSON form, RecordIO, ids and the arithmetic of resources.
+//!
+//! There is one set of message types, that of `mesos.v1`. Apache's older `mesos` package has the same
+//! field numbers under `Slave` names, so the messages between nodes ([`internal`]) carry v1 types too:
+//! the bytes are the same and nothing is ever converted.
+
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/packages.rs"));
+}
+
+pub use proto::google::protobuf;
+pub use proto::mesos::{internal, v1};
+
+/// What an old, driver-based scheduler sends: the one call whose wire form differs from v1's.
+pub mod v0 {
+    pub use super::proto::mesos::scheduler;
+}
+
+/// The resource providers an agent remembers.
+pub use proto::mesos::resource_provider::registry as resource_provider_registry;

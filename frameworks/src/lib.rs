@@ -1,0 +1,1 @@
+//! Write a scheduler or an executor; and the examples pi and particles.

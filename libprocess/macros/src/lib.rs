@@ -1,0 +1,1 @@
+//! `#[derive(Message)]`: a user's own message in one line.
