@@ -4,6 +4,15 @@
 //! field numbers under `Slave` names, so the messages between nodes ([`internal`]) carry v1 types too:
 //! the bytes are the same and nothing is ever converted.
 
+pub mod byte_size;
+pub mod duration;
+pub mod ids;
+pub mod json;
+pub mod recordio;
+pub mod roles;
+pub mod schema;
+pub mod wire;
+
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/packages.rs"));
