@@ -92,12 +92,12 @@ pub enum Kind {
 
 impl Kind {
     /// The enum, for a field that holds one.
-    pub(crate) fn as_enum(self) -> Option<&'static Enum> {
+    pub fn as_enum(self) -> Option<&'static Enum> {
         if let Kind::Enum(index) = self { Some(&ENUMS[index]) } else { None }
     }
 
     /// The message, for a field that holds one.
-    pub(crate) fn as_message(self) -> Option<&'static Schema> {
+    pub fn as_message(self) -> Option<&'static Schema> {
         if let Message(index) = self { Some(&MESSAGES[index]) } else { None }
     }
 }
