@@ -1,1 +1,27 @@
-//! Actors that each own one piece of state: in one process, on many nodes, under a simulator.
+//! Actors that each own one piece of state: in one process, on many nodes, under a simulation.
+
+mod clock;
+mod context;
+mod event;
+mod future;
+mod handlers;
+mod host;
+pub mod http;
+mod links;
+mod message;
+mod node;
+mod process;
+mod time;
+mod upid;
+
+pub use clock::Timer;
+pub use context::{Context, Deferred, Rng};
+pub use future::{Abandoned, Future, Promise, WaitError};
+pub use handlers::Handler;
+pub use host::runtime::{Runtime, RuntimeError};
+pub use libprocess_macros::Message;
+pub use message::{DecodeError, Message, codec};
+pub use node::{ClockHandle, Node, NodeBuilder, SpawnError, StartError};
+pub use process::Process;
+pub use time::Time;
+pub use upid::{Address, Id, ParseUpidError, Pid, Upid};

@@ -1,0 +1,176 @@
+//! Timers, and the clock that tests turn by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::time::Time;
+
+type Thunk = Box<dyn FnOnce() + Send>;
+
+/// Timers in the order they are due; of equal ones the older first.
+#[derive(Default)]
+pub(crate) struct TimerTable {
+    entries: BTreeMap<(Time, u64), Thunk>,
+    sequence: u64,
+}
+
+impl TimerTable {
+    pub(crate) fn insert(&mut self, due: Time, thunk: Thunk) -> (Time, u64) {
+        self.sequence += 1;
+        self.entries.insert((due, self.sequence), thunk);
+        (due, self.sequence)
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.entries.keys().next().map(|(due, _)| *due)
+    }
+
+    /// The next timer that is due at `now`, taken out.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Thunk> {
+        let entry = self.entries.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+/// A timer that is running, or has run. Dropping it changes nothing; [`cancel`](Self::cancel) does.
+#[derive(Clone)]
+pub struct Timer {
+    table: Weak<Mutex<TimerTable>>,
+    key: (Time, u64),
+}
+
+impl Timer {
+    pub(crate) fn new(table: &Arc<Mutex<TimerTable>>, key: (Time, u64)) -> Timer {
+        Timer { table: Arc::downgrade(table), key }
+    }
+
+    /// Stops the timer; whether it had not fired yet. (One that has fired may still be waiting in its
+    /// process's queue.)
+    pub fn cancel(&self) -> bool {
+        let thunk = self.table.upgrade().and_then(|table| table.lock().entries.remove(&self.key));
+        thunk.is_some()
+    }
+
+    /// When it fires, or fired.
+    pub fn due(&self) -> Time {
+        self.key.0
+    }
+}
+
+impl std::fmt::Debug for Timer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Timer").field(&self.key.0).finish()
+    }
+}
+
+struct Dial {
+    /// The machine's time when the node started, and the steady clock's reading then. Going on from them,
+    /// the node's time never runs backwards.
+    base: Time,
+    started: Instant,
+    /// How far tests have moved it, altogether.
+    advanced: Duration,
+    paused_at: Option<Time>,
+}
+
+/// The clock of a node on the real host.
+pub(crate) struct ClockInner {
+    dial: Mutex<Dial>,
+    timers: Arc<Mutex<TimerTable>>,
+    changed: Notify,
+}
+
+impl ClockInner {
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn new() -> Arc<ClockInner> {
+        let dial = Dial {
+            base: Time::machine(),
+            started: Instant::now(),
+            advanced: Duration::ZERO,
+            paused_at: None,
+        };
+        Arc::new(ClockInner { dial: Mutex::new(dial), timers: Arc::default(), changed: Notify::new() })
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        let dial = self.dial.lock();
+        dial.paused_at.unwrap_or_else(|| dial.base + dial.started.elapsed()) + dial.advanced
+    }
+
+    pub(crate) fn schedule(&self, after: Duration, thunk: Thunk) -> Timer {
+        let due = self.now() + after;
+        let mut timers = self.timers.lock();
+        let earliest = timers.next_due().is_none_or(|next| due < next);
+        let key = timers.insert(due, thunk);
+        drop(timers);
+        if earliest {
+            self.changed.notify_one();
+        }
+        Timer::new(&self.timers, key)
+    }
+
+    /// Fires what is due; whether anything was.
+    pub(crate) fn fire(&self) -> bool {
+        let now = self.now();
+        let mut fired = false;
+        loop {
+            // The table is not locked while the thunk runs: it may start another timer.
+            let thunk = self.timers.lock().pop_due(now);
+            match thunk {
+                Some(thunk) => thunk(),
+                None => return fired,
+            }
+            fired = true;
+        }
+    }
+
+    /// Fires timers as they fall due, for as long as anyone else holds the clock.
+    pub(crate) async fn drive(clock: Weak<ClockInner>) {
+        while let Some(clock) = clock.upgrade() {
+            clock.fire();
+            let paused = clock.dial.lock().paused_at.is_some();
+            let next = clock.timers.lock().next_due().filter(|_| !paused);
+            // Wake now and then even with nothing to do, to notice that the node is gone.
+            let wait = next.map_or(Duration::from_secs(1), |due| {
+                due.saturating_since(clock.now()).min(Duration::from_secs(1))
+            });
+            let _ = tokio::time::timeout(wait, clock.changed.notified()).await;
+        }
+    }
+
+    pub(crate) fn pause(&self) {
+        let mut dial = self.dial.lock();
+        if dial.paused_at.is_none() {
+            dial.paused_at = Some(dial.base + dial.started.elapsed());
+        }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut dial = self.dial.lock();
+        dial.advanced += by;
+        drop(dial);
+        self.fire();
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn resume(&self) {
+        self.dial.lock().paused_at = None;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.dial.lock().paused_at.is_some()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.timers.lock().clear();
+    }
+}

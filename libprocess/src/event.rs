@@ -1,0 +1,59 @@
+//! What a process's queue holds.
+
+use std::any::Any;
+
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::future::Promise;
+use crate::http;
+use crate::message::AnyMessage;
+use crate::process::Process;
+use crate::upid::Upid;
+
+/// A closure for one process: it is handed the process and its context, both behind `Any`.
+pub(crate) type Call = Box<dyn FnOnce(&mut dyn Any, &mut dyn Any) + Send>;
+
+pub(crate) enum Event {
+    /// From this node: the value itself.
+    Message {
+        from: Upid,
+        message: Box<dyn AnyMessage>,
+    },
+    /// From another node: decoded by the handler of that name, if there is one.
+    Wire {
+        from: Upid,
+        name: Box<str>,
+        body: Bytes,
+    },
+    Call(Call),
+    Exited(Upid),
+    Http {
+        request: Box<http::Request>,
+        route: Box<str>,
+        answer: Promise<http::Response>,
+    },
+    Terminate,
+}
+
+impl Event {
+    /// The event that runs `f` on a process of type `P`; on any other it does nothing.
+    pub(crate) fn call<P: Process>(f: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static) -> Event {
+        Event::Call(Box::new(move |process, ctx| {
+            if let (Some(process), Some(ctx)) = (process.downcast_mut(), ctx.downcast_mut()) {
+                f(process, ctx);
+            }
+        }))
+    }
+
+    /// The kind, as `/__processes__` shows it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Event::Message { .. } | Event::Wire { .. } => "MESSAGE",
+            Event::Call(_) => "DISPATCH",
+            Event::Exited(_) => "EXITED",
+            Event::Http { .. } => "HTTP",
+            Event::Terminate => "TERMINATE",
+        }
+    }
+}

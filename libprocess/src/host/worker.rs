@@ -1,0 +1,373 @@
+//! One arbiter's share of the processes: an actix actor that runs them in turn.
+//!
+//! A process is pinned to one worker. A message between two of the same worker touches no lock and no atomic
+//! of the worker's: it goes from one queue to another. From elsewhere it goes into the worker's inbox, which
+//! is emptied in one sweep.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use actix::{Actor, Addr, Context as ActixContext, Handler, Message};
+use actix_rt::ArbiterHandle;
+use parking_lot::Mutex;
+
+use super::Arena;
+use crate::event::Event;
+use crate::future::Promise;
+use crate::process::{AnyCell, Flow, guarded};
+use crate::upid::Upid;
+
+/// Events served before the arbiter's other work (connections, timers) has its turn.
+const TURN: usize = 1024;
+/// Events one process may serve before the next process has its turn.
+const BATCH: usize = 128;
+
+/// The part of a worker that other threads may touch.
+pub(crate) struct WorkerShared {
+    id: usize,
+    inbox: Mutex<Vec<(u64, Parcel)>>,
+    /// Whether the worker will look into its inbox without being told.
+    awake: AtomicBool,
+    address: OnceLock<Addr<Worker>>,
+    keys: Mutex<Keys>,
+    /// Events served so far, for `Clock::settle`.
+    served: AtomicU64,
+}
+
+enum Parcel {
+    Event(Event),
+    Adopt(Box<dyn AnyCell>),
+    Queued(Promise<Vec<&'static str>>),
+}
+
+/// Keys are an index into the slots and a generation, so that an event for a dead process cannot reach the
+/// next one in its slot.
+#[derive(Default)]
+struct Keys {
+    free: Vec<u32>,
+    generations: Vec<u32>,
+}
+
+fn parts(key: u64) -> (usize, u32) {
+    ((key & 0xffff_ffff) as usize, (key >> 32) as u32)
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    queue: VecDeque<Event>,
+    cell: Option<Box<dyn AnyCell>>,
+    /// In the run queue.
+    scheduled: bool,
+    initialized: bool,
+    /// Being run; its cell is out.
+    running: bool,
+}
+
+#[derive(Default)]
+struct WorkerLocal {
+    slots: RefCell<Vec<Slot>>,
+    runnable: RefCell<VecDeque<usize>>,
+    /// Spare queue, swapped with a process's own while that is served.
+    spare: Cell<VecDeque<Event>>,
+}
+
+thread_local! {
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+    static LOCAL: RefCell<Option<Rc<WorkerLocal>>> = const { RefCell::new(None) };
+}
+
+pub(crate) struct Worker {
+    shared: Arc<WorkerShared>,
+    local: Rc<WorkerLocal>,
+}
+
+/// Tells a worker to look into its inbox.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wake;
+
+impl Worker {
+    pub(crate) fn start_on(arbiter: &ArbiterHandle) -> Arc<WorkerShared> {
+        static IDS: AtomicUsize = AtomicUsize::new(1);
+        let shared = Arc::new(WorkerShared {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            inbox: Mutex::default(),
+            awake: AtomicBool::new(false),
+            address: OnceLock::new(),
+            keys: Mutex::default(),
+            served: AtomicU64::new(0),
+        });
+        let mine = shared.clone();
+        let address = Worker::start_in_arbiter(arbiter, move |_| {
+            let local = Rc::new(WorkerLocal::default());
+            CURRENT.set(mine.id);
+            LOCAL.with(|slot| *slot.borrow_mut() = Some(local.clone()));
+            Worker { shared: mine, local }
+        });
+        let _ = shared.address.set(address);
+        shared
+    }
+
+    /// Serves events until there are none or the turn is over; whether there are more.
+    fn turn(&mut self) -> bool {
+        let mut left = TURN;
+        loop {
+            self.empty_inbox();
+            let Some(index) = self.local.runnable.borrow_mut().pop_front() else {
+                return false;
+            };
+            let served = self.run(index);
+            let total = self.shared.served.load(Ordering::Relaxed) + served as u64;
+            self.shared.served.store(total, Ordering::Relaxed);
+            left = left.saturating_sub(served.max(1));
+            if left == 0 {
+                return true;
+            }
+        }
+    }
+
+    fn empty_inbox(&mut self) {
+        let parcels = std::mem::take(&mut *self.shared.inbox.lock());
+        for (key, parcel) in parcels {
+            match parcel {
+                Parcel::Event(event) => self.local.post(key, event),
+                Parcel::Adopt(cell) => self.local.adopt(key, cell),
+                Parcel::Queued(answer) => answer.set(self.local.queued(key)),
+            }
+        }
+    }
+
+    /// Gives the process in that slot its turn; how many events it served.
+    fn run(&mut self, index: usize) -> usize {
+        let (mut cell, mut batch, initialized) = {
+            let mut slots = self.local.slots.borrow_mut();
+            let slot = &mut slots[index];
+            slot.scheduled = false;
+            let Some(cell) = slot.cell.take() else { return 0 };
+            slot.running = true;
+            let batch = std::mem::replace(&mut slot.queue, self.local.spare.take());
+            (cell, batch, std::mem::replace(&mut slot.initialized, true))
+        };
+        let upid = cell.upid().clone();
+        let mut served = 0;
+        // One guard for the whole batch: what panics does not go on anyway.
+        let outcome = guarded(|| {
+            if !initialized && !upid.is_terminating() {
+                served += 1;
+                if cell.initialize() == Flow::Terminate {
+                    return Flow::Terminate;
+                }
+            }
+            while served < BATCH {
+                if upid.is_terminating() {
+                    return Flow::Terminate;
+                }
+                let Some(event) = batch.pop_front() else { return Flow::Continue };
+                served += 1;
+                if cell.serve(event) == Flow::Terminate {
+                    return Flow::Terminate;
+                }
+            }
+            Flow::Continue
+        });
+        match outcome {
+            Ok(Flow::Continue) => self.local.put_back(index, cell, batch),
+            Ok(Flow::Terminate) => {
+                let reason = guarded(|| cell.finalize()).err();
+                self.end(index, cell, batch, &upid, reason);
+            }
+            Err(panic) => self.end(index, cell, batch, &upid, Some(panic)),
+        }
+        served
+    }
+
+    fn end(
+        &mut self,
+        index: usize,
+        cell: Box<dyn AnyCell>,
+        batch: VecDeque<Event>,
+        upid: &Upid,
+        panic: Option<String>,
+    ) {
+        let queue = {
+            let mut slots = self.local.slots.borrow_mut();
+            let slot = &mut slots[index];
+            slot.generation += 1;
+            slot.running = false;
+            std::mem::take(&mut slot.queue)
+        };
+        {
+            let mut keys = self.shared.keys.lock();
+            keys.generations[index] += 1;
+            keys.free.push(index as u32);
+        }
+        upid.mark_ended();
+        // What was queued is dropped first: its promises are abandoned before anybody hears of the end.
+        drop((batch, queue));
+        if let Err(second) = guarded(|| drop(cell)) {
+            tracing::error!(process = %upid, panic = %second, "a process panicked while it was dropped");
+        }
+        upid.ended(panic);
+    }
+}
+
+impl WorkerLocal {
+    fn post(&self, key: u64, event: Event) {
+        let (index, generation) = parts(key);
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() <= index {
+            // Its process waits in the inbox to be adopted.
+            slots.resize_with(index + 1, Slot::default);
+        }
+        let Some(slot) = slots.get_mut(index).filter(|slot| slot.generation == generation) else {
+            // The event's promises are abandoned by a destructor that may post in turn.
+            drop(slots);
+            drop(event);
+            return;
+        };
+        slot.queue.push_back(event);
+        self.schedule(slot, index);
+    }
+
+    fn schedule(&self, slot: &mut Slot, index: usize) {
+        if !slot.scheduled && !slot.running && slot.cell.is_some() {
+            slot.scheduled = true;
+            self.runnable.borrow_mut().push_back(index);
+        }
+    }
+
+    fn adopt(&self, key: u64, cell: Box<dyn AnyCell>) {
+        let (index, generation) = parts(key);
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() <= index {
+            slots.resize_with(index + 1, Slot::default);
+        }
+        let slot = &mut slots[index];
+        slot.generation = generation;
+        slot.cell = Some(cell);
+        slot.initialized = false;
+        self.schedule(slot, index);
+    }
+
+    /// Returns a cell to its slot. What is left of its batch goes before what came meanwhile.
+    fn put_back(&self, index: usize, cell: Box<dyn AnyCell>, mut batch: VecDeque<Event>) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[index];
+        slot.running = false;
+        slot.cell = Some(cell);
+        if batch.is_empty() {
+            // An idle process keeps no queue; a worker keeps one.
+            self.spare.set(batch);
+        } else {
+            batch.append(&mut slot.queue);
+            slot.queue = batch;
+        }
+        if !slot.queue.is_empty() {
+            self.schedule(slot, index);
+        }
+    }
+
+    fn queued(&self, key: u64) -> Vec<&'static str> {
+        let (index, generation) = parts(key);
+        let slots = self.slots.borrow();
+        let slot = slots.get(index).filter(|slot| slot.generation == generation);
+        slot.map_or_else(Vec::new, |slot| slot.queue.iter().map(Event::kind).collect())
+    }
+}
+
+impl WorkerShared {
+    fn deliver(&self, key: u64, parcel: Parcel) {
+        self.inbox.lock().push((key, parcel));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.awake.swap(true, Ordering::SeqCst)
+            && let Some(address) = self.address.get()
+        {
+            address.do_send(Wake);
+        }
+    }
+
+    fn is_this_thread(&self) -> bool {
+        CURRENT.get() == self.id
+    }
+
+    fn local<R>(&self, f: impl FnOnce(&WorkerLocal) -> R) -> Option<R> {
+        LOCAL.with(|local| local.borrow().as_deref().map(f))
+    }
+
+    pub(crate) fn n_served(&self) -> u64 {
+        self.served.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.awake.load(Ordering::SeqCst) && self.inbox.lock().is_empty()
+    }
+}
+
+impl Arena for WorkerShared {
+    fn reserve(&self) -> u64 {
+        let mut keys = self.keys.lock();
+        let index = keys.free.pop().unwrap_or_else(|| {
+            keys.generations.push(0);
+            (keys.generations.len() - 1) as u32
+        });
+        u64::from(keys.generations[index as usize]) << 32 | u64::from(index)
+    }
+
+    fn adopt(&self, key: u64, cell: Box<dyn AnyCell>) {
+        if self.is_this_thread() {
+            let mut cell = Some(cell);
+            self.local(|local| {
+                if let Some(cell) = cell.take() {
+                    local.adopt(key, cell);
+                }
+            });
+            self.wake();
+        } else {
+            self.deliver(key, Parcel::Adopt(cell));
+        }
+    }
+
+    fn post(&self, key: u64, event: Event) {
+        if self.is_this_thread() {
+            self.local(|local| local.post(key, event));
+            // Awake already when a handler posts; not when a connection or a timer on this thread does.
+            if !self.awake.load(Ordering::Relaxed) {
+                self.wake();
+            }
+        } else {
+            self.deliver(key, Parcel::Event(event));
+        }
+    }
+
+    fn queued(&self, key: u64, answer: Promise<Vec<&'static str>>) {
+        self.deliver(key, Parcel::Queued(answer));
+    }
+}
+
+impl Actor for Worker {
+    type Context = ActixContext<Self>;
+}
+
+impl Handler<Wake> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut ActixContext<Self>) {
+        use actix::AsyncContext;
+        if self.turn() {
+            ctx.address().do_send(Wake);
+            return;
+        }
+        self.shared.awake.store(false, Ordering::SeqCst);
+        // Whoever came between the last look and the store saw a worker awake and did not wake it.
+        if !self.shared.inbox.lock().is_empty() && !self.shared.awake.swap(true, Ordering::SeqCst) {
+            ctx.address().do_send(Wake);
+        }
+    }
+}

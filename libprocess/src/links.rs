@@ -1,0 +1,66 @@
+//! Who wants to hear of whose end.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::upid::{Address, Upid};
+
+/// The links that processes of one node have made. Every answer comes in a defined order, so that a seed
+/// replays.
+#[derive(Default)]
+pub(crate) struct Links {
+    linkers: HashMap<Upid, BTreeSet<Upid>>,
+    linkees: HashMap<Upid, BTreeSet<Upid>>,
+    remote: HashMap<Address, BTreeSet<Upid>>,
+}
+
+impl Links {
+    pub(crate) fn add(&mut self, linker: &Upid, linkee: &Upid, remote: bool) {
+        self.linkers.entry(linkee.clone()).or_default().insert(linker.clone());
+        self.linkees.entry(linker.clone()).or_default().insert(linkee.clone());
+        if remote {
+            self.remote.entry(linkee.address()).or_default().insert(linkee.clone());
+        }
+    }
+
+    /// `linkee` has ended: forgets the links to it and says who had made them.
+    pub(crate) fn take_linkers(&mut self, linkee: &Upid) -> BTreeSet<Upid> {
+        let linkers = self.linkers.remove(linkee).unwrap_or_default();
+        for linker in &linkers {
+            if let Some(linkees) = self.linkees.get_mut(linker) {
+                linkees.remove(linkee);
+                if linkees.is_empty() {
+                    self.linkees.remove(linker);
+                }
+            }
+        }
+        self.forget_remote(linkee);
+        linkers
+    }
+
+    /// `linker` has ended: forgets the links it had made.
+    pub(crate) fn forget_linker(&mut self, linker: &Upid) {
+        for linkee in self.linkees.remove(linker).unwrap_or_default() {
+            if let Some(linkers) = self.linkers.get_mut(&linkee) {
+                linkers.remove(linker);
+                if linkers.is_empty() {
+                    self.linkers.remove(&linkee);
+                    self.forget_remote(&linkee);
+                }
+            }
+        }
+    }
+
+    /// The node at `address` is lost: all processes there that somebody had linked to.
+    pub(crate) fn at(&self, address: Address) -> Vec<Upid> {
+        self.remote.get(&address).into_iter().flatten().cloned().collect()
+    }
+
+    fn forget_remote(&mut self, linkee: &Upid) {
+        if let Some(linkees) = self.remote.get_mut(&linkee.address()) {
+            linkees.remove(linkee);
+            if linkees.is_empty() {
+                self.remote.remove(&linkee.address());
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! A node: an id space with one address.
+
+mod builder;
+mod handle;
+
+pub use builder::{NodeBuilder, StartError};
+pub use handle::{ClockHandle, Node};
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::context::Context;
+use crate::event::Event;
+use crate::future::{Future, Promise};
+use crate::host::{Arena, Environment, Transport};
+use crate::http;
+use crate::links::Links;
+use crate::message::{AnyMessage, Message};
+use crate::process::{Process, ProcessCell};
+use crate::upid::{Address, Id, Local, Pid, Upid};
+
+/// Why a process was not spawned.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// Another process has the id.
+    #[error("there is a process `{0}` on this node already")]
+    IdInUse(String),
+    /// The node is shutting down.
+    #[error("this node is shutting down")]
+    ShuttingDown,
+}
+
+/// What everything on a node shares.
+pub(crate) struct NodeInner {
+    address: Address,
+    /// Whose id is put before a path whose first part names no process.
+    delegate: Option<String>,
+    environment: Arc<dyn Environment>,
+    arenas: Vec<Arc<dyn Arena>>,
+    next_arena: AtomicUsize,
+    processes: RwLock<HashMap<Box<str>, Upid>>,
+    prefixes: Mutex<HashMap<String, u64>>,
+    links: Mutex<Links>,
+    waiting: Mutex<HashMap<Upid, Vec<Promise<()>>>>,
+    routes: RwLock<BTreeMap<Box<str>, BTreeMap<String, http::Route>>>,
+    transport: OnceLock<Arc<dyn Transport>>,
+    closing: AtomicBool,
+}
+
+impl NodeInner {
+    pub(crate) fn new(
+        address: Address,
+        delegate: Option<String>,
+        environment: Arc<dyn Environment>,
+        arenas: Vec<Arc<dyn Arena>>,
+    ) -> Arc<NodeInner> {
+        Arc::new(NodeInner {
+            address,
+            delegate,
+            environment,
+            arenas,
+            next_arena: AtomicUsize::new(0),
+            processes: RwLock::default(),
+            prefixes: Mutex::default(),
+            links: Mutex::default(),
+            waiting: Mutex::default(),
+            routes: RwLock::default(),
+            transport: OnceLock::new(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn set_transport(&self, transport: Arc<dyn Transport>) {
+        let _ = self.transport.set(transport);
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.address
+    }
+
+    pub(crate) fn delegate(&self) -> Option<&str> {
+        self.delegate.as_deref()
+    }
+
+    pub(crate) fn environment(&self) -> &dyn Environment {
+        &*self.environment
+    }
+
+    /// The processes of this node, by id.
+    pub(crate) fn processes(&self) -> Vec<Upid> {
+        let mut all: Vec<Upid> = self.processes.read().values().cloned().collect();
+        all.sort();
+        all
+    }
+
+    pub(crate) fn spawn<P: Process>(self: &Arc<Self>, id: Id, process: P) -> Result<Pid<P>, SpawnError> {
+        let next = self.next_arena.fetch_add(1, Ordering::Relaxed);
+        self.spawn_in(next, id, process)
+    }
+
+    pub(crate) fn spawn_in<P: Process>(
+        self: &Arc<Self>,
+        arena: usize,
+        id: Id,
+        process: P,
+    ) -> Result<Pid<P>, SpawnError> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(SpawnError::ShuttingDown);
+        }
+        let id = match id {
+            Id::Fixed(id) => id,
+            Id::Prefix(prefix) => {
+                let mut prefixes = self.prefixes.lock();
+                let n = prefixes.entry(prefix.clone()).or_insert(0);
+                *n += 1;
+                format!("{prefix}({n})")
+            }
+        };
+        let arena = self.arenas[arena % self.arenas.len()].clone();
+        // Held over the adoption, so that whoever finds the id finds a process that can be posted to.
+        let mut processes = self.processes.write();
+        if processes.contains_key(id.as_str()) {
+            return Err(SpawnError::IdInUse(id));
+        }
+        let key = arena.reserve();
+        let local = Local {
+            node: Arc::downgrade(self),
+            arena: arena.clone(),
+            key,
+            terminating: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        };
+        let upid = Upid::spawned(&id, self.address, local);
+        let ctx = Context::new(upid.clone(), self.clone());
+        arena.adopt(key, Box::new(ProcessCell::new(process, ctx)));
+        processes.insert(id.into(), upid.clone());
+        Ok(Pid::new(upid))
+    }
+
+    /// The process of that id, if it is on this node.
+    pub(crate) fn find(&self, id: &str) -> Option<Upid> {
+        self.processes.read().get(id).cloned()
+    }
+
+    /// The process on this node that `upid` refers to.
+    pub(crate) fn resolve(&self, upid: &Upid) -> Option<Upid> {
+        if let Some(local) = upid.local()
+            && std::ptr::eq(local.node.as_ptr(), self)
+            && !upid.has_ended()
+        {
+            return Some(upid.clone());
+        }
+        if let Some(resolved) = upid.resolved() {
+            return Some(resolved);
+        }
+        let found = self.find(upid.id())?;
+        upid.remember(&found);
+        Some(found)
+    }
+
+    pub(crate) fn send<M: Message>(&self, from: &Upid, to: &Upid, message: M) {
+        if let Some(local) = to.local()
+            && std::ptr::eq(local.node.as_ptr(), self)
+        {
+            // The common case, without a look-up: a reference that was handed out on this node.
+            if to.post(Event::Message { from: from.clone(), message: Box::new(message) }) {
+                return;
+            }
+        } else if to.address() == self.address {
+            if let Some(to) = self.resolve(to) {
+                to.post(Event::Message { from: from.clone(), message: Box::new(message) });
+                return;
+            }
+        } else {
+            if to.is_nobody() {
+                return;
+            }
+            let mut body = Vec::new();
+            message.encode(&mut body);
+            self.send_body(from, to, M::name(), body);
+            return;
+        }
+        tracing::debug!(%to, message = M::name(), "no such process; dropped");
+    }
+
+    pub(crate) fn send_any(&self, from: &Upid, to: &Upid, message: Box<dyn AnyMessage>) {
+        if to.address() == self.address {
+            if let Some(to) = self.resolve(to) {
+                to.post(Event::Message { from: from.clone(), message });
+            }
+            return;
+        }
+        let mut body = Vec::new();
+        message.encode_into(&mut body);
+        self.send_body(from, to, message.wire_name(), body);
+    }
+
+    pub(crate) fn send_encoded(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+        if to.address() == self.address {
+            self.deliver(to.id(), from.clone(), name, body);
+        } else {
+            self.send_body(from, to, name, body.to_vec());
+        }
+    }
+
+    fn send_body(&self, from: &Upid, to: &Upid, name: &str, body: Vec<u8>) {
+        match self.transport.get() {
+            Some(transport) => transport.send(from, to, name, body),
+            None => tracing::debug!(%to, message = name, "this node has no network; dropped"),
+        }
+    }
+
+    /// A message from another node; whether there is such a process.
+    pub(crate) fn deliver(&self, id: &str, from: Upid, name: &str, body: Bytes) -> bool {
+        self.find(id).is_some_and(|to| to.post(Event::Wire { from, name: name.into(), body }))
+    }
+
+    pub(crate) fn link(&self, linker: &Upid, linkee: &Upid, reconnect: bool) {
+        if linkee.is_nobody() {
+            return;
+        }
+        if linkee.address() == self.address {
+            let mut links = self.links.lock();
+            // Under the lock, so that the process cannot end between the look and the entry.
+            if self.find(linkee.id()).is_some() {
+                links.add(linker, linkee, false);
+            } else {
+                drop(links);
+                linker.post(Event::Exited(linkee.clone()));
+            }
+            return;
+        }
+        match self.transport.get() {
+            Some(transport) => {
+                self.links.lock().add(linker, linkee, true);
+                transport.link(linkee, reconnect);
+            }
+            None => {
+                linker.post(Event::Exited(linkee.clone()));
+            }
+        }
+    }
+
+    /// The connection to a node is lost: everyone linked to a process there hears of it.
+    pub(crate) fn connection_lost(&self, address: Address) {
+        let linkees = self.links.lock().at(address);
+        for linkee in linkees {
+            self.remote_exited(&linkee);
+        }
+    }
+
+    /// A process on another node has ended, or its node is lost.
+    pub(crate) fn remote_exited(&self, linkee: &Upid) {
+        let linkers = self.links.lock().take_linkers(linkee);
+        for linker in linkers {
+            linker.post(Event::Exited(linkee.clone()));
+        }
+    }
+
+    pub(crate) fn terminate(&self, upid: &Upid, inject: bool) {
+        if let Some(upid) = (upid.address() == self.address).then(|| self.resolve(upid)).flatten() {
+            if inject {
+                upid.mark_terminating();
+            }
+            upid.post(Event::Terminate);
+        }
+    }
+
+    /// Called by the host when a process is no more.
+    pub(crate) fn process_ended(&self, upid: &Upid, panic: Option<String>) {
+        match panic {
+            Some(panic) => tracing::error!(process = %upid, %panic, "a process panicked and has ended"),
+            None => tracing::trace!(process = %upid, "ended"),
+        }
+        self.routes.write().remove(upid.id());
+        self.processes.write().remove(upid.id());
+        let linkers = {
+            let mut links = self.links.lock();
+            links.forget_linker(upid);
+            links.take_linkers(upid)
+        };
+        for linker in linkers {
+            linker.post(Event::Exited(upid.clone()));
+        }
+        if let Some(transport) = self.transport.get() {
+            transport.local_exited(upid);
+        }
+        let waiting = self.waiting.lock().remove(upid);
+        for promise in waiting.into_iter().flatten() {
+            promise.set(());
+        }
+    }
+
+    /// Settled once that process is no more; at once when there is none.
+    pub(crate) fn wait(&self, upid: &Upid) -> Future<()> {
+        let (promise, future) = Promise::new();
+        let mut waiting = self.waiting.lock();
+        // Under the lock: the end of a process empties this table after it has left the other.
+        if self.find(upid.id()).is_some() {
+            waiting.entry(upid.clone()).or_default().push(promise);
+        } else {
+            drop(waiting);
+            promise.set(());
+        }
+        future
+    }
+
+    pub(crate) fn add_route(&self, upid: &Upid, path: &str, route: http::Route) {
+        self.routes.write().entry(upid.id().into()).or_default().insert(path.to_owned(), route);
+    }
+
+    /// The process and the longest matching route for what is left of a path behind the process's id.
+    pub(crate) fn find_route(&self, upid: &Upid, rest: &str) -> Option<(String, http::Route)> {
+        let routes = self.routes.read();
+        let routes = routes.get(upid.id())?;
+        let mut path = rest.trim_matches('/');
+        loop {
+            if let Some(route) = routes.get(path) {
+                return Some((path.to_owned(), route.clone()));
+            }
+            path = path.rsplit_once('/')?.0;
+        }
+    }
+
+    /// All routes by process id, with their help.
+    pub(crate) fn routes(&self) -> BTreeMap<String, BTreeMap<String, http::RouteOptions>> {
+        let routes = self.routes.read();
+        routes
+            .iter()
+            .map(|(id, routes)| {
+                let routes = routes.iter().map(|(path, route)| (path.clone(), route.options.clone()));
+                (id.to_string(), routes.collect())
+            })
+            .collect()
+    }
+
+    /// Refuses new processes and ends all there are; settled when they are gone.
+    pub(crate) fn shut_down(&self) -> Future<()> {
+        self.closing.store(true, Ordering::Release);
+        let processes = self.processes();
+        for upid in &processes {
+            self.terminate(upid, true);
+        }
+        let (promise, future) = Promise::new();
+        let mut last = Future::ready(());
+        for upid in processes {
+            let ended = self.wait(&upid);
+            last = last.map(move |()| ended).flatten();
+        }
+        let transport = self.transport.get().cloned();
+        last.settled(move |_| {
+            if let Some(transport) = transport {
+                transport.close();
+            }
+            promise.set(());
+        });
+        future
+    }
+
+    pub(crate) fn weak(self: &Arc<Self>) -> Weak<NodeInner> {
+        Arc::downgrade(self)
+    }
+}

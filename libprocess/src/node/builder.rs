@@ -1,0 +1,163 @@
+//! Starting a node on the real host.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Node, NodeInner};
+use crate::clock::{ClockInner, Timer};
+use crate::future::Promise;
+use crate::host::runtime::{Runtime, RuntimeError};
+use crate::host::{Arena, Environment, children};
+use crate::time::Time;
+use crate::upid::{Address, Upid};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// See [`RuntimeError`].
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The address cannot be listened on.
+    #[error("could not listen on `{address}`")]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Listening on every interface, a node has to be told which address others reach it at.
+    #[error("could not find out the address others reach this node at; advertise one")]
+    NoAddress(#[source] std::io::Error),
+}
+
+/// How a node is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NodeBuilder {
+    listen: Option<String>,
+    advertise: Option<Address>,
+    delegate: Option<String>,
+    runtime: Option<RuntimeChoice>,
+}
+
+#[derive(Clone)]
+struct RuntimeChoice(Runtime);
+
+impl std::fmt::Debug for RuntimeChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Runtime({} workers)", self.0.n_workers())
+    }
+}
+
+impl NodeBuilder {
+    /// Listens at `host:port`, for other nodes and for HTTP; port 0 takes a free one. Without this a node has
+    /// no network: its processes talk among themselves only.
+    pub fn listen(mut self, address: impl Into<String>) -> NodeBuilder {
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// The address others reach this node at, when it is not the one it listens on.
+    pub fn advertise(mut self, address: Address) -> NodeBuilder {
+        self.advertise = Some(address);
+        self
+    }
+
+    /// The process that gets HTTP requests whose path begins with no process's id.
+    pub fn delegate(mut self, id: impl Into<String>) -> NodeBuilder {
+        self.delegate = Some(id.into());
+        self
+    }
+
+    /// Runs on these arbiters instead of the program's [global](Runtime::global) ones.
+    pub fn runtime(mut self, runtime: Runtime) -> NodeBuilder {
+        self.runtime = Some(RuntimeChoice(runtime));
+        self
+    }
+
+    /// Starts the node.
+    pub fn start(self) -> Result<Node, StartError> {
+        let runtime = match self.runtime {
+            Some(RuntimeChoice(runtime)) => runtime,
+            None => Runtime::global()?,
+        };
+        let listener = match &self.listen {
+            Some(address) => Some(
+                listen(address).map_err(|source| StartError::Listen { address: address.clone(), source })?,
+            ),
+            None => None,
+        };
+        let address = match (self.advertise, &listener) {
+            (Some(address), _) => address,
+            (None, Some(listener)) => reachable(listener).map_err(StartError::NoAddress)?,
+            // No two nodes of a program are at the same address, even without a network.
+            (None, None) => nowhere_in_particular(),
+        };
+        let clock = ClockInner::new();
+        let driven = Arc::downgrade(&clock);
+        runtime.arbiter(0).spawn(ClockInner::drive(driven));
+        let environment = Arc::new(RealEnvironment { clock: clock.clone(), runtime: runtime.clone() });
+        let arenas = runtime.workers().iter().map(|worker| worker.clone() as Arc<dyn Arena>).collect();
+        let inner = NodeInner::new(address, self.delegate, environment, arenas);
+        let node = Node::new(inner, clock, runtime);
+        if let Some(listener) = listener {
+            node.serve(listener);
+        }
+        Ok(node)
+    }
+}
+
+fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    let listener = TcpListener::bind(addresses.as_slice())?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The address to put into references to this node's processes.
+fn reachable(listener: &TcpListener) -> std::io::Result<Address> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_unspecified() {
+        return Ok(address);
+    }
+    let name = nix::unistd::gethostname()?;
+    let found =
+        (name.to_string_lossy().as_ref(), address.port()).to_socket_addrs()?.find(SocketAddr::is_ipv4);
+    found.ok_or_else(|| std::io::Error::other("this machine's name has no IPv4 address"))
+}
+
+fn nowhere_in_particular() -> Address {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    // 0.0.0.0/8 is never routed.
+    SocketAddr::new(IpAddr::from([0, 0, 0, 1]), n.max(1))
+}
+
+struct RealEnvironment {
+    clock: Arc<ClockInner>,
+    runtime: Runtime,
+}
+
+impl Environment for RealEnvironment {
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    fn schedule(&self, after: Duration, thunk: Box<dyn FnOnce() + Send>) -> Timer {
+        self.clock.schedule(after, thunk)
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn seed(&self, _: &Upid) -> u64 {
+        rand::random()
+    }
+
+    fn blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.runtime.blocking(work);
+    }
+
+    fn reap(&self, os_pid: u32, promise: Promise<Option<i32>>) {
+        self.runtime.arbiter(0).spawn(async move { promise.set(children::reap(os_pid).await) });
+    }
+}
