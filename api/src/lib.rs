@@ -4,11 +4,13 @@
 //! field numbers under `Slave` names, so the messages between nodes ([`internal`]) carry v1 types too:
 //! the bytes are the same and nothing is ever converted.
 
+pub mod attributes;
 pub mod byte_size;
 pub mod duration;
 pub mod ids;
 pub mod json;
 pub mod recordio;
+pub mod resources;
 pub mod roles;
 pub mod schema;
 pub mod wire;
