@@ -1,1 +1,31 @@
 //! Hierarchical dominant resource fairness: a pure state machine, and the actor around it.
+//!
+//! [`Allocator`] decides which framework is offered what. In go agents, frameworks and events; out comes an
+//! [`Allocation`], a value.
+//!
+//! **Invariant:** no sockets and no clock in the state machine. Time comes in as an argument, randomness as a
+//! seeded generator, offers go out as a result.
+//! **Invariant:** after every event, for every agent: held + available = total.
+
+mod actor;
+mod agents;
+mod allocation;
+mod allocator;
+pub mod amounts;
+mod bits;
+mod cycle;
+mod error;
+mod filters;
+mod frameworks;
+mod invariants;
+mod keys;
+mod options;
+pub mod sorter;
+
+pub use actor::AllocatorProcess;
+pub use allocation::{AgentAllocation, Allocation, FrameworkAllocation};
+pub use allocator::Allocator;
+pub use error::AllocatorError;
+pub use options::{MinAllocatableError, Options, parse_min_allocatable_resources};
+
+use libprocess::Time;

@@ -1,0 +1,228 @@
+//! The actor around the state machine: when to run a cycle, and where its outcome goes.
+//!
+//! Whoever spawned it calls its methods by [`Pid::call`](libprocess::Pid::call). The calls mirror those of [`Allocator`]; a call the state
+//! machine cannot follow is logged and changes nothing, as the caller is the same program and has no one to
+//! tell either.
+//!
+//! **When a cycle runs.** An event that makes candidates queues one cycle behind whatever is queued already;
+//! events before it only add candidates, so any number of them cost one cycle. Each allocation interval,
+//! counted from the end of one to the start of the next, a cycle looks at all agents.
+
+use std::collections::BTreeSet;
+
+use api::resources::Resources;
+use api::v1::agent_info::Capability;
+use api::v1::{AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, WeightInfo};
+use libprocess::{Context, Process, Time};
+
+use crate::{Allocation, Allocator, AllocatorError, Options};
+
+/// The allocator as a process; spawn it as `allocator`.
+///
+/// ```no_run
+/// # use allocator::{AllocatorProcess, Options, Allocation};
+/// # use libprocess::{Context, Process};
+/// # struct Master;
+/// # impl Process for Master {
+/// fn initialize(&mut self, ctx: &mut Context<Self>) {
+///     let offers = ctx.defer(|master: &mut Master, allocation: Allocation, ctx| {});
+///     let process = AllocatorProcess::new(Options::default(), move |allocation| drop(offers.call(allocation)));
+///     let allocator = ctx.spawn("allocator", process).expect("nothing else is called `allocator`");
+///     // Later, in any handler:
+///     allocator.call(|allocator, ctx| allocator.pause(ctx));
+/// }
+/// # }
+/// ```
+pub struct AllocatorProcess {
+    state: Allocator,
+    offers: Box<dyn Fn(Allocation) + Send>,
+    /// A cycle is queued, since when.
+    queued: Option<Time>,
+}
+
+impl AllocatorProcess {
+    /// An allocator that hands every outcome with an offer in it to `offers`, once per cycle.
+    pub fn new(options: Options, offers: impl Fn(Allocation) + Send + 'static) -> AllocatorProcess {
+        AllocatorProcess { state: Allocator::new(options), offers: Box::new(offers), queued: None }
+    }
+
+    /// The state machine, to look at.
+    pub fn state(&self) -> &Allocator {
+        &self.state
+    }
+
+    /// See [`Allocator::add_framework`].
+    pub fn add_framework(
+        &mut self,
+        id: FrameworkId,
+        info: FrameworkInfo,
+        used: Vec<(AgentId, Resources)>,
+        active: bool,
+        suppressed_roles: BTreeSet<String>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.add_framework(&id, &info, &used, active, &suppressed_roles);
+        self.after("add_framework", done, ctx);
+    }
+
+    /// See [`Allocator::remove_framework`].
+    pub fn remove_framework(&mut self, id: FrameworkId, ctx: &mut Context<Self>) {
+        let done = self.state.remove_framework(&id);
+        self.after("remove_framework", done, ctx);
+    }
+
+    /// See [`Allocator::activate_framework`].
+    pub fn activate_framework(&mut self, id: FrameworkId, ctx: &mut Context<Self>) {
+        let done = self.state.activate_framework(&id);
+        self.after("activate_framework", done, ctx);
+    }
+
+    /// See [`Allocator::deactivate_framework`].
+    pub fn deactivate_framework(&mut self, id: FrameworkId, ctx: &mut Context<Self>) {
+        let done = self.state.deactivate_framework(&id);
+        self.after("deactivate_framework", done, ctx);
+    }
+
+    /// See [`Allocator::update_framework`].
+    pub fn update_framework(
+        &mut self,
+        id: FrameworkId,
+        info: FrameworkInfo,
+        suppressed_roles: BTreeSet<String>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.update_framework(&id, &info, &suppressed_roles);
+        self.after("update_framework", done, ctx);
+    }
+
+    /// See [`Allocator::suppress_offers`]. No roles are all roles.
+    pub fn suppress_offers(&mut self, id: FrameworkId, roles: BTreeSet<String>, ctx: &mut Context<Self>) {
+        let done = self.state.suppress_offers(&id, &roles);
+        self.after("suppress_offers", done, ctx);
+    }
+
+    /// See [`Allocator::revive_offers`]. No roles are all roles.
+    pub fn revive_offers(&mut self, id: FrameworkId, roles: BTreeSet<String>, ctx: &mut Context<Self>) {
+        let done = self.state.revive_offers(&id, &roles);
+        self.after("revive_offers", done, ctx);
+    }
+
+    /// See [`Allocator::add_agent`].
+    pub fn add_agent(
+        &mut self,
+        id: AgentId,
+        info: AgentInfo,
+        capabilities: Vec<Capability>,
+        total: Resources,
+        used: Vec<(FrameworkId, Resources)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.add_agent(&id, &info, &capabilities, total, &used);
+        self.after("add_agent", done, ctx);
+    }
+
+    /// See [`Allocator::remove_agent`].
+    pub fn remove_agent(&mut self, id: AgentId, ctx: &mut Context<Self>) {
+        let done = self.state.remove_agent(&id);
+        self.after("remove_agent", done, ctx);
+    }
+
+    /// See [`Allocator::update_agent`].
+    pub fn update_agent(
+        &mut self,
+        id: AgentId,
+        info: AgentInfo,
+        total: Option<Resources>,
+        capabilities: Option<Vec<Capability>>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.update_agent(&id, &info, total, capabilities.as_deref());
+        self.after("update_agent", done, ctx);
+    }
+
+    /// See [`Allocator::activate_agent`].
+    pub fn activate_agent(&mut self, id: AgentId, ctx: &mut Context<Self>) {
+        let done = self.state.activate_agent(&id);
+        self.after("activate_agent", done, ctx);
+    }
+
+    /// See [`Allocator::deactivate_agent`].
+    pub fn deactivate_agent(&mut self, id: AgentId, ctx: &mut Context<Self>) {
+        let done = self.state.deactivate_agent(&id);
+        self.after("deactivate_agent", done, ctx);
+    }
+
+    /// See [`Allocator::update_whitelist`].
+    pub fn update_whitelist(&mut self, hostnames: Option<BTreeSet<String>>, ctx: &mut Context<Self>) {
+        self.state.update_whitelist(hostnames);
+        self.after("update_whitelist", Ok(()), ctx);
+    }
+
+    /// See [`Allocator::recover_resources`].
+    pub fn recover_resources(
+        &mut self,
+        framework_id: FrameworkId,
+        agent_id: AgentId,
+        resources: Resources,
+        filters: Option<Filters>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done =
+            self.state.recover_resources(ctx.now(), &framework_id, &agent_id, &resources, filters.as_ref());
+        self.after("recover_resources", done, ctx);
+    }
+
+    /// See [`Allocator::update_weights`].
+    pub fn update_weights(&mut self, weights: Vec<WeightInfo>, ctx: &mut Context<Self>) {
+        let weights = weights.iter().map(|it| (it.role(), it.weight));
+        let done = self.state.update_weights(weights);
+        self.after("update_weights", done, ctx);
+    }
+
+    /// See [`Allocator::pause`].
+    pub fn pause(&mut self, _ctx: &mut Context<Self>) {
+        self.state.pause();
+    }
+
+    /// See [`Allocator::resume`].
+    pub fn resume(&mut self, ctx: &mut Context<Self>) {
+        self.state.resume();
+        self.after("resume", Ok(()), ctx);
+    }
+
+    /// Logs what could not be done, and queues a cycle if one is due and none is queued.
+    fn after(&mut self, call: &str, done: Result<(), AllocatorError>, ctx: &mut Context<Self>) {
+        if let Err(error) = done {
+            tracing::error!(call, %error, "the allocator ignored a call");
+        }
+        if self.state.is_due() && self.queued.is_none() {
+            self.queued = Some(ctx.now());
+            ctx.pid().call(|allocator, ctx| allocator.run(ctx));
+        }
+    }
+
+    fn run(&mut self, ctx: &mut Context<Self>) {
+        self.queued = None;
+        let allocation = self.state.cycle(ctx.now(), ctx.rng());
+        if !allocation.is_empty() {
+            tracing::debug!(
+                frameworks = allocation.frameworks.len(),
+                offers = allocation.n_offers(),
+                "allocated"
+            );
+            (self.offers)(allocation);
+        }
+    }
+
+    fn run_on_interval(&mut self, ctx: &mut Context<Self>) {
+        self.state.consider_all_agents();
+        self.run(ctx);
+        ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
+    }
+}
+
+impl Process for AllocatorProcess {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
+    }
+}

@@ -1,0 +1,147 @@
+//! Agents: what they have, who holds it, and what is left.
+
+use std::collections::BTreeMap;
+
+use api::resources::{Entry, Resources};
+use api::v1::agent_info::{Capability, capability};
+use api::v1::{AgentId, AgentInfo, Attribute, FrameworkId};
+
+use crate::amounts::Amounts;
+use crate::bits::Bits;
+use crate::keys::ClientKey;
+
+/// One agent.
+///
+/// **Invariant:** `available` is `total` without everything in `held` and `strangers`.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    pub(crate) hostname: String,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) active: bool,
+    pub(crate) total: Resources,
+    /// `total`, as the pool counts it.
+    pub(crate) amounts: Amounts,
+    pub(crate) traits: Traits,
+    /// Offered to or used by each client, without mention of the role it is allocated to.
+    pub(crate) held: BTreeMap<ClientKey, Resources>,
+    /// Held by frameworks the allocator has not been told of, each allocated to its role.
+    pub(crate) strangers: BTreeMap<FrameworkId, Resources>,
+    pub(crate) available: Resources,
+    /// More is held than there is, as after the total shrank: what comes back may have to stay away.
+    pub(crate) overcommitted: bool,
+    /// Clients that got nothing from this agent when it had `declined_of` left, and so get nothing of less.
+    pub(crate) declined: Bits,
+    pub(crate) declined_of: Resources,
+}
+
+/// What an agent says it understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub(crate) multi_role: bool,
+    pub(crate) hierarchical_role: bool,
+}
+
+impl Capabilities {
+    pub(crate) fn of(capabilities: &[Capability]) -> Capabilities {
+        let has = |wanted: capability::Type| capabilities.iter().any(|it| it.r#type() == wanted);
+        Capabilities {
+            multi_role: has(capability::Type::MultiRole),
+            hierarchical_role: has(capability::Type::HierarchicalRole),
+        }
+    }
+}
+
+/// What makes an agent's resources more than plain ones. Most are plain, and need not be looked through for
+/// every framework.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traits {
+    pub(crate) gpus: bool,
+    /// Some entry is not for everyone: reserved, revocable or shared.
+    pub(crate) special: bool,
+}
+
+impl Traits {
+    fn of(total: &Resources) -> Traits {
+        let special = |entry: &Entry| entry.is_reserved() || entry.is_revocable() || entry.is_shared();
+        Traits { gpus: !total.gpus().is_zero(), special: total.iter().any(special) }
+    }
+}
+
+impl Agent {
+    /// An agent nobody holds anything of.
+    pub(crate) fn new(
+        id: AgentId,
+        info: &AgentInfo,
+        capabilities: &[Capability],
+        total: Resources,
+        amounts: Amounts,
+    ) -> Agent {
+        Agent {
+            id,
+            hostname: info.hostname.clone(),
+            attributes: info.attributes.clone(),
+            capabilities: Capabilities::of(capabilities),
+            active: true,
+            traits: Traits::of(&total),
+            available: total.clone(),
+            total,
+            amounts,
+            held: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            overcommitted: false,
+            declined: Bits::default(),
+            declined_of: Resources::new(),
+        }
+    }
+
+    pub(crate) fn set_total(&mut self, total: Resources, amounts: Amounts) {
+        self.traits = Traits::of(&total);
+        self.total = total;
+        self.amounts = amounts;
+        self.recompute();
+    }
+
+    /// Notes that somebody, client or stranger, holds `resources` more.
+    pub(crate) fn take(&mut self, resources: &Resources) {
+        if self.available.contains(resources) {
+            self.available -= resources;
+        } else {
+            self.recompute();
+        }
+    }
+
+    /// Notes that somebody, client or stranger, holds `resources` less.
+    pub(crate) fn put_back(&mut self, resources: &Resources) {
+        if self.overcommitted {
+            self.recompute();
+        } else {
+            self.available += resources;
+        }
+    }
+
+    /// Everything that is held, by clients and strangers.
+    pub(crate) fn all_held(&self) -> Resources {
+        let mut all = Resources::new();
+        self.held.values().for_each(|held| all += held);
+        self.strangers.values().for_each(|held| all += held.clone().unallocated());
+        all
+    }
+
+    fn recompute(&mut self) {
+        let held = self.all_held();
+        self.overcommitted = !self.total.contains(&held);
+        self.available = self.total.clone() - &held;
+    }
+
+    /// Forgets who declined what if more is available now than when they did.
+    pub(crate) fn review_declined(&mut self) {
+        if !self.declined_of.contains(&self.available) {
+            self.declined.clear();
+        }
+        if self.declined_of != self.available {
+            self.declined_of = self.available.clone();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Sums of scalar resources, with names replaced by small numbers.
+//!
+//! Shares need only "how much of each scalar", for thousands of clients, many times a second. Neither
+//! string comparison nor the reservations, volumes and labels of a full `Resources` belong there.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// The number standing for a resource name, valid within the [`Pool`] that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(u32);
+
+/// Amounts by resource name, in thousandths. A name that is absent has the amount zero; zeros are not kept.
+///
+/// 128 bits, because one mistaken agent may report an amount near the largest number there is, and the sum
+/// over all agents still has to come out even when that agent leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amounts(Vec<(NameId, u128)>);
+
+impl Amounts {
+    /// The amount of one resource, in thousandths.
+    pub fn get(&self, name: NameId) -> u128 {
+        self.0.binary_search_by_key(&name, |entry| entry.0).map_or(0, |at| self.0[at].1)
+    }
+
+    /// Adds `amount` thousandths of one resource.
+    pub fn add_one(&mut self, name: NameId, amount: u128) {
+        if amount == 0 {
+            return;
+        }
+        match self.0.binary_search_by_key(&name, |entry| entry.0) {
+            Ok(at) => self.0[at].1 += amount,
+            Err(at) => self.0.insert(at, (name, amount)),
+        }
+    }
+
+    /// Adds every amount of `other`.
+    pub fn add(&mut self, other: &Amounts) {
+        for &(name, amount) in &other.0 {
+            self.add_one(name, amount);
+        }
+    }
+
+    /// Takes every amount of `other` away, stopping at zero.
+    pub fn subtract(&mut self, other: &Amounts) {
+        for &(name, amount) in &other.0 {
+            if let Ok(at) = self.0.binary_search_by_key(&name, |entry| entry.0) {
+                self.0[at].1 = self.0[at].1.saturating_sub(amount);
+            }
+        }
+        self.0.retain(|entry| entry.1 != 0);
+    }
+
+    /// Whether no resource has an amount.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names with their amounts, ascending by name number.
+    pub fn iter(&self) -> impl Iterator<Item = (NameId, u128)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// The whole cluster's scalars: what every share is measured against.
+///
+/// Also the register of resource names. A name, once seen, keeps its number.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    ids: HashMap<String, NameId>,
+    names: Vec<Name>,
+    version: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Name {
+    name: String,
+    excluded: bool,
+    total: u128,
+    total_f64: f64,
+}
+
+impl Pool {
+    /// A pool of nothing, in which the names `excluded` never count towards a share.
+    pub fn new(excluded: &BTreeSet<String>) -> Pool {
+        let mut pool = Pool::default();
+        for name in excluded {
+            let NameId(id) = pool.name(name);
+            pool.names[id as usize].excluded = true;
+        }
+        pool
+    }
+
+    /// The number of a resource name.
+    pub fn name(&mut self, name: &str) -> NameId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = NameId(self.names.len() as u32);
+        self.names.push(Name { name: name.to_owned(), excluded: false, total: 0, total_f64: 0.0 });
+        self.ids.insert(name.to_owned(), id);
+        id
+    }
+
+    /// The number of a resource name, if anyone has mentioned that name.
+    pub fn find(&self, name: &str) -> Option<NameId> {
+        self.ids.get(name).copied()
+    }
+
+    /// The name behind a number.
+    pub fn name_of(&self, id: NameId) -> &str {
+        self.names.get(id.0 as usize).map_or("", |name| &name.name)
+    }
+
+    /// How much of one resource there is, in thousandths.
+    pub fn total(&self, id: NameId) -> u128 {
+        self.names.get(id.0 as usize).map_or(0, |name| name.total)
+    }
+
+    /// Changes with every change of a total: shares computed under another version are out of date.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Enlarges the pool, as when an agent joins.
+    pub fn grow(&mut self, amounts: &Amounts) {
+        self.change(amounts, |total, amount| total + amount);
+    }
+
+    /// Shrinks the pool, as when an agent leaves.
+    pub fn shrink(&mut self, amounts: &Amounts) {
+        self.change(amounts, u128::saturating_sub);
+    }
+
+    fn change(&mut self, amounts: &Amounts, f: impl Fn(u128, u128) -> u128) {
+        for (id, amount) in amounts.iter() {
+            if let Some(name) = self.names.get_mut(id.0 as usize) {
+                name.total = f(name.total, amount);
+                name.total_f64 = name.total as f64;
+                self.version += 1;
+            }
+        }
+    }
+
+    /// The dominant share: the largest fraction of any one resource of the cluster that `amounts` is.
+    pub fn share(&self, amounts: &Amounts) -> f64 {
+        let mut share = 0.0f64;
+        for &(id, amount) in &amounts.0 {
+            if let Some(name) = self.names.get(id.0 as usize)
+                && name.total != 0
+                && !name.excluded
+            {
+                share = share.max(amount as f64 / name.total_f64);
+            }
+        }
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_huge_amount_comes_and_goes_without_a_trace() {
+        let mut pool = Pool::default();
+        let (cpus, mem) = (pool.name("cpus"), pool.name("mem"));
+        let mut small = Amounts::default();
+        small.add_one(cpus, 4000);
+        let mut huge = Amounts::default();
+        huge.add_one(cpus, u128::from(u64::MAX));
+        huge.add_one(mem, u128::from(u64::MAX));
+        pool.grow(&small);
+        pool.grow(&huge);
+        pool.grow(&huge);
+        pool.shrink(&huge);
+        pool.shrink(&huge);
+        assert_eq!((pool.total(cpus), pool.total(mem)), (4000, 0));
+    }
+
+    #[test]
+    fn excluded_names_and_names_nobody_has_do_not_count() {
+        let mut pool = Pool::new(&BTreeSet::from(["gpus".to_owned()]));
+        let mut total = Amounts::default();
+        let (cpus, gpus, mem) = (pool.name("cpus"), pool.name("gpus"), pool.name("mem"));
+        total.add_one(cpus, 10_000);
+        total.add_one(gpus, 1000);
+        pool.grow(&total);
+        let mut held = Amounts::default();
+        held.add_one(cpus, 2000);
+        held.add_one(gpus, 1000);
+        held.add_one(mem, 5000);
+        assert_eq!(pool.share(&held), 0.2);
+    }
+}

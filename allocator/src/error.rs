@@ -1,0 +1,56 @@
+//! Calls the allocator cannot follow.
+
+use api::resources::Resources;
+
+/// The caller and the allocator disagree about the cluster. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AllocatorError {
+    /// No such framework was added.
+    #[error("framework {0} is not known to the allocator; add it first")]
+    UnknownFramework(String),
+    /// A framework was added twice.
+    #[error("framework {0} was added already; update it instead")]
+    KnownFramework(String),
+    /// No such agent was added.
+    #[error("agent {0} is not known to the allocator; add it first")]
+    UnknownAgent(String),
+    /// An agent was added twice.
+    #[error("agent {0} was added already; update it instead")]
+    KnownAgent(String),
+    /// A role no path can be made of.
+    #[error("`{role}` is not a role: components between `/` must not be empty or `.`")]
+    InvalidRole {
+        /// The role as given.
+        role: String,
+    },
+    /// Resources of a framework that do not say in which role it has them.
+    #[error("`{resources}` of framework {framework_id} on agent {agent_id} has to be allocated to a role")]
+    NotAllocated {
+        /// Whose they are.
+        framework_id: String,
+        /// Where they are.
+        agent_id: String,
+        /// What was given.
+        resources: Resources,
+    },
+    /// More came back than went out.
+    #[error("framework {framework_id} does not hold `{resources}` in role `{role}` on agent {agent_id}")]
+    NotHeld {
+        /// Who is said to give them back.
+        framework_id: String,
+        /// Where they are.
+        agent_id: String,
+        /// In which role.
+        role: String,
+        /// What was given.
+        resources: Resources,
+    },
+    /// A weight that cannot divide a share.
+    #[error("weight {weight} of role `{role}` has to be a finite number above zero")]
+    InvalidWeight {
+        /// Whose weight.
+        role: String,
+        /// The weight as given.
+        weight: f64,
+    },
+}

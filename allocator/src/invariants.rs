@@ -1,0 +1,114 @@
+//! State that can check itself.
+
+use crate::Allocator;
+use crate::amounts::Amounts;
+use crate::keys::{AgentKey, ClientKey};
+
+impl Allocator {
+    /// Compares everything that is cached or indexed with what it is made from. `Err` says what does not hold.
+    ///
+    /// Walks the whole state: for tests.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.filters.check_invariants()?;
+        self.role_sorter.check_invariants(&self.pool)?;
+        let mut total = Amounts::default();
+        for (key, agent) in &self.agents {
+            total.add(&agent.amounts);
+            let held = agent.all_held();
+            if agent.available != agent.total.clone() - &held {
+                return Err(format!("agent {}: available is not total without held", agent.id.value));
+            }
+            if !agent.overcommitted && agent.available.clone() + &held != agent.total {
+                return Err(format!("agent {}: available and held are not total", agent.id.value));
+            }
+            for (client, held) in &agent.held {
+                let known = self.clients.get(client.0).is_some_and(|it| it.agents.contains(&AgentKey(key)));
+                if held.is_empty() || !known {
+                    return Err(format!("agent {}: {client:?} is not known to hold it", agent.id.value));
+                }
+            }
+            self.check_settled(AgentKey(key))?;
+        }
+        for (id, amount) in total.iter() {
+            if self.pool.total(id) != amount {
+                return Err(format!("the pool's {} is not the sum over agents", self.pool.name_of(id)));
+            }
+        }
+        self.check_roles()?;
+        self.check_clients()
+    }
+
+    /// An agent nobody needs to look at has nothing for any client.
+    fn check_settled(&self, agent: AgentKey) -> Result<(), String> {
+        if self.unsettled.contains(agent.0) {
+            return Ok(());
+        }
+        for client in self.active.iter().filter(|client| !self.fresh.contains(*client)) {
+            if let Some(offer) = self.would_offer(ClientKey(client), agent) {
+                let id = &self.agents[agent.0].id.value;
+                return Err(format!("agent {id} is settled, but has `{offer}` for client {client}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_roles(&self) -> Result<(), String> {
+        for (key, role) in &self.roles {
+            role.sorter.check_invariants(&self.pool)?;
+            let role_key = crate::keys::RoleKey(key);
+            let held = self.role_sorter.held(role_key);
+            if held != Some(role.sorter.held_by_all()) || role.sorter.is_empty() {
+                return Err(format!("role {} does not hold what its frameworks do", role.name));
+            }
+            if self.role_keys.get(&role.name) != Some(&role_key) {
+                return Err(format!("role {} is not found by its name", role.name));
+            }
+            if self.role_sorter.is_active(role_key) != role.sorter.has_active() {
+                return Err(format!("role {} is listed for nobody, or not listed for somebody", role.name));
+            }
+        }
+        match self.roles.len() == self.role_sorter.len() && self.roles.len() == self.role_keys.len() {
+            true => Ok(()),
+            false => Err("the tables of roles disagree".to_owned()),
+        }
+    }
+
+    fn check_clients(&self) -> Result<(), String> {
+        for (key, client) in &self.clients {
+            let framework = &self.frameworks[client.framework.0];
+            let role = &self.roles[client.role.0];
+            let name = format!("{} in {}", framework.id.value, role.name);
+            let wanted = framework.active && client.subscribed && !client.suppressed;
+            let key = ClientKey(key);
+            if wanted != self.active.contains(key.0) || wanted != role.sorter.is_active(key) {
+                return Err(format!("{name} should be active: {wanted}"));
+            }
+            if framework.clients.get(&role.name) != Some(&key) {
+                return Err(format!("{name} is not found by its role"));
+            }
+            if !client.subscribed && client.agents.is_empty() {
+                return Err(format!("{name} is tracked for nothing"));
+            }
+            let mut held = Amounts::default();
+            for agent in &client.agents {
+                let here = self.agents.get(agent.0).and_then(|agent| agent.held.get(&key));
+                let here = here.ok_or_else(|| format!("{name} holds nothing on {agent:?}"))?;
+                for entry in here {
+                    if let (Some(id), Some(scalar)) = (self.pool.find(entry.name().as_str()), entry.scalar())
+                    {
+                        held.add_one(id, u128::from(scalar.thousandths()));
+                    }
+                }
+            }
+            if role.sorter.held(key) != Some(&held) {
+                return Err(format!("{name} holds something else than its agents say"));
+            }
+        }
+        let n_clients: usize = self.frameworks.iter().map(|(_, framework)| framework.clients.len()).sum();
+        let stray = self.active.iter().chain(self.fresh.iter()).any(|client| !self.active.contains(client));
+        match n_clients == self.clients.len() && !stray {
+            true => Ok(()),
+            false => Err("the tables of clients disagree".to_owned()),
+        }
+    }
+}
