@@ -52,6 +52,11 @@ impl Timer {
         Timer { table: Arc::downgrade(table), key }
     }
 
+    /// A timer that will not fire.
+    pub(crate) fn never() -> Timer {
+        Timer { table: Weak::new(), key: (Time::EPOCH, 0) }
+    }
+
     /// Stops the timer; whether it had not fired yet. (One that has fired may still be waiting in its
     /// process's queue.)
     pub fn cancel(&self) -> bool {

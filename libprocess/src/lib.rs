@@ -11,6 +11,7 @@ mod links;
 mod message;
 mod node;
 mod process;
+pub mod sim;
 mod time;
 mod upid;
 

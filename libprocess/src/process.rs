@@ -42,6 +42,8 @@ pub(crate) trait AnyCell: Send {
     fn initialize(&mut self) -> Flow;
     fn serve(&mut self, event: Event) -> Flow;
     fn finalize(&mut self);
+    /// The process itself, for a simulation to look into.
+    fn process(&mut self) -> &mut dyn Any;
 }
 
 pub(crate) struct ProcessCell<P: Process> {
@@ -96,6 +98,10 @@ impl<P: Process> AnyCell for ProcessCell<P> {
 
     fn finalize(&mut self) {
         self.process.finalize(&mut self.ctx);
+    }
+
+    fn process(&mut self) -> &mut dyn Any {
+        &mut self.process
     }
 }
 

@@ -1,0 +1,220 @@
+//! What the simulation host promises.
+
+use std::time::Duration;
+
+use libprocess::sim::{Seed, SimNode, Simulation};
+use libprocess::{Context, Message, Pid, Process, Upid};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize, Message)]
+struct Ping(u64);
+
+#[derive(Debug, Serialize, Deserialize, Message)]
+struct Pong(u64);
+
+/// Answers pings.
+struct Ponger;
+
+impl Ponger {
+    fn ping(&mut self, from: &Upid, ping: Ping, ctx: &mut Context<Self>) {
+        ctx.send(from, Pong(ping.0));
+    }
+}
+
+impl Process for Ponger {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(Self::ping);
+    }
+}
+
+/// Pings its peer, repeating what is not answered, until `goal` answers are in.
+struct Pinger {
+    peer: Upid,
+    goal: u64,
+    answered: u64,
+    attempts: u64,
+    exits: Vec<Upid>,
+    link: bool,
+    drawn: Vec<String>,
+}
+
+impl Pinger {
+    fn attempt(&mut self, ctx: &mut Context<Self>) {
+        if self.answered < self.goal {
+            self.attempts += 1;
+            ctx.send(&self.peer, Ping(self.answered));
+            let asked = self.answered;
+            ctx.delay(Duration::from_secs(1), move |pinger: &mut Pinger, ctx| {
+                if pinger.answered == asked {
+                    pinger.attempt(ctx);
+                }
+            });
+        }
+    }
+
+    fn pong(&mut self, pong: Pong, ctx: &mut Context<Self>) {
+        if pong.0 == self.answered {
+            self.answered += 1;
+            self.drawn.push(ctx.uuid().to_string());
+            self.attempt(ctx);
+        }
+    }
+}
+
+impl Process for Pinger {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(Self::pong);
+        if self.link {
+            ctx.link(&self.peer);
+        }
+        self.attempt(ctx);
+    }
+
+    fn exited(&mut self, pid: &Upid, _: &mut Context<Self>) {
+        self.exits.push(pid.clone());
+    }
+}
+
+fn pair(sim: &mut Simulation, goal: u64) -> (SimNode, SimNode, Pid<Pinger>) {
+    let a = sim.node("10.0.0.1:5050".parse().unwrap());
+    let b = sim.node("10.0.0.2:5050".parse().unwrap());
+    let ponger = sim.spawn(b, "ponger", Ponger).unwrap();
+    let pinger = Pinger {
+        peer: ponger.upid().clone(),
+        goal,
+        answered: 0,
+        attempts: 0,
+        exits: vec![],
+        link: true,
+        drawn: vec![],
+    };
+    let pinger = sim.spawn(a, "pinger", pinger).unwrap();
+    (a, b, pinger)
+}
+
+fn answered(sim: &mut Simulation, pinger: &Pid<Pinger>) -> u64 {
+    sim.with(pinger, |pinger| pinger.answered).unwrap()
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[test]
+fn actors_talk_across_nodes_in_virtual_time() {
+    let mut sim = Simulation::new(Seed(1));
+    let (_, _, pinger) = pair(&mut sim, 100);
+    sim.run_until(secs(10), |sim| answered(sim, &pinger) == 100).unwrap();
+    assert_eq!(sim.with(&pinger, |pinger| pinger.attempts), Some(100));
+}
+
+fn troubled_run(seed: u64) -> (String, Vec<String>) {
+    let mut sim = Simulation::new(Seed(seed));
+    let (a, b, pinger) = pair(&mut sim, 50);
+    sim.network().loss(0.2).duplication(0.1);
+    sim.run_for(secs(5));
+    sim.network().partition(&[a], &[b]);
+    sim.run_for(secs(10));
+    sim.network().heal();
+    sim.crash(b);
+    sim.run_for(secs(3));
+    sim.restart(b);
+    sim.spawn(b, "ponger", Ponger).unwrap();
+    sim.run_until(secs(600), |sim| answered(sim, &pinger) == 50).unwrap();
+    let drawn = sim.with(&pinger, |pinger| pinger.drawn.clone()).unwrap();
+    (sim.log(), drawn)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log_byte_for_byte() {
+    for seed in 0..20 {
+        let (first, second) = (troubled_run(seed), troubled_run(seed));
+        assert_eq!(first.0.as_bytes(), second.0.as_bytes(), "seed {seed}");
+        assert_eq!(first.1, second.1, "seed {seed}: random numbers");
+    }
+    assert_ne!(troubled_run(1).0, troubled_run(2).0);
+}
+
+#[test]
+fn a_lost_message_is_repaired_by_the_retry() {
+    let mut sim = Simulation::new(Seed(3));
+    let (_, _, pinger) = pair(&mut sim, 3);
+    sim.network().drop_next::<Pong>();
+    sim.run_for(Duration::from_millis(900));
+    assert_eq!(answered(&mut sim, &pinger), 0);
+    sim.run_for(secs(1));
+    assert_eq!(answered(&mut sim, &pinger), 3);
+    assert_eq!(sim.with(&pinger, |pinger| pinger.attempts), Some(4));
+}
+
+#[test]
+fn a_cut_cable_is_noticed_by_the_linker_within_seconds() {
+    let mut sim = Simulation::new(Seed(4));
+    let (a, b, pinger) = pair(&mut sim, u64::MAX);
+    sim.run_for(secs(1));
+    sim.network().cut(b, a);
+    sim.run_until(secs(6), |sim| sim.with(&pinger, |p| p.exits.len()) == Some(1)).unwrap();
+    assert_eq!(sim.with(&pinger, |p| p.exits[0].id().to_owned()).as_deref(), Some("ponger"));
+}
+
+#[test]
+fn a_crash_is_told_at_once_and_a_process_that_ends_too() {
+    let mut sim = Simulation::new(Seed(5));
+    let (_, b, pinger) = pair(&mut sim, u64::MAX);
+    sim.run_for(secs(1));
+    sim.crash(b);
+    sim.run_for(Duration::from_millis(10));
+    assert_eq!(sim.with(&pinger, |pinger| pinger.exits.len()), Some(1));
+
+    sim.restart(b);
+    let again = sim.spawn(b, "ponger", Ponger).unwrap();
+    let peer = again.upid().clone();
+    let _ = sim.dispatch(&pinger, move |_, ctx| ctx.link(&peer));
+    sim.run_for(secs(1));
+    sim.terminate(&again);
+    sim.run_for(Duration::from_millis(20));
+    assert_eq!(sim.with(&pinger, |pinger| pinger.exits.len()), Some(2));
+}
+
+#[test]
+fn what_a_crashed_node_had_under_way_is_never_done() {
+    struct Worker {
+        done: bool,
+    }
+    impl Process for Worker {
+        fn initialize(&mut self, ctx: &mut Context<Self>) {
+            let work = ctx.blocking(|| ());
+            ctx.then(work, |worker: &mut Worker, _, _| worker.done = true);
+        }
+    }
+    let mut sim = Simulation::new(Seed(6));
+    let node = sim.node("10.0.0.1:1".parse().unwrap());
+    let first = sim.spawn(node, "worker", Worker { done: false }).unwrap();
+    sim.settle();
+    sim.crash(node);
+    sim.restart(node);
+    sim.run_for(secs(1));
+    assert_eq!(sim.with(&first, |worker| worker.done), None);
+    let second = sim.spawn(node, "worker", Worker { done: false }).unwrap();
+    sim.run_for(secs(1));
+    assert_eq!(sim.with(&second, |worker| worker.done), Some(true));
+}
+
+#[test]
+fn a_panic_ends_one_process_and_its_linkers_hear_of_it() {
+    let mut sim = Simulation::new(Seed(8));
+    let (_, b, pinger) = pair(&mut sim, u64::MAX);
+    struct Bomb;
+    impl Process for Bomb {}
+    let bomb = sim.spawn(b, "bomb", Bomb).unwrap();
+    let to = bomb.upid().clone();
+    let _ = sim.dispatch(&pinger, move |_, ctx| ctx.link(&to));
+    sim.run_for(secs(1));
+    bomb.call(|_, _| panic!("as asked"));
+    sim.run_for(secs(1));
+    assert_eq!(sim.with(&pinger, |p| p.exits[0].id().to_owned()).as_deref(), Some("bomb"));
+    assert!(sim.log().contains("panicked: as asked"));
+    let before = answered(&mut sim, &pinger);
+    sim.run_for(secs(1));
+    assert!(answered(&mut sim, &pinger) > before, "the others go on");
+}
