@@ -1,1 +1,5 @@
 //! Write a scheduler or an executor; and the examples pi and particles.
+
+pub mod ledger;
+pub mod particles;
+pub mod pi;
