@@ -1,5 +1,6 @@
 //! How a process reaches the world.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::future::{Abandoned, Future, Promise};
 use crate::handlers::{Addition, Handler};
 use crate::http;
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::node::{NodeInner, SpawnError};
 use crate::process::Process;
 use crate::time::Time;
@@ -231,6 +233,18 @@ impl<P: Process> Context<P> {
         let (promise, future) = Promise::new();
         self.node.environment().reap(os_pid, promise);
         future
+    }
+
+    /// What this node counts and measures; what is added through this goes when this process ends.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self.node.metrics().clone(), Some(self.upid.clone()))
+    }
+
+    /// Adds a gauge whose value `f` tells, called on this process for each snapshot. It replaces another metric
+    /// of the name.
+    pub fn pull_gauge(&mut self, name: &str, f: impl Fn(&P) -> f64 + Send + Sync + 'static) {
+        let pull = move |process: &dyn Any| process.downcast_ref().map_or(f64::NAN, &f);
+        self.node.metrics().add_pull(name, &self.upid, Arc::new(pull));
     }
 
     /// Answers HTTP requests below `/<id of this process><path>`; the longest matching path wins.

@@ -20,6 +20,7 @@ use crate::host::{Arena, Environment, Transport};
 use crate::http;
 use crate::links::Links;
 use crate::message::{AnyMessage, Message};
+use crate::metrics::Registry;
 use crate::process::{Process, ProcessCell};
 use crate::upid::{Address, Id, Local, Pid, Upid};
 
@@ -47,6 +48,7 @@ pub(crate) struct NodeInner {
     links: Mutex<Links>,
     waiting: Mutex<HashMap<Upid, Vec<Promise<()>>>>,
     routes: RwLock<BTreeMap<Box<str>, BTreeMap<String, http::Route>>>,
+    metrics: Arc<Registry>,
     transport: OnceLock<Arc<dyn Transport>>,
     closing: AtomicBool,
 }
@@ -61,6 +63,7 @@ impl NodeInner {
         Arc::new(NodeInner {
             address,
             delegate,
+            metrics: Registry::new(environment.clone()),
             environment,
             arenas,
             next_arena: AtomicUsize::new(0),
@@ -88,6 +91,10 @@ impl NodeInner {
 
     pub(crate) fn environment(&self) -> &dyn Environment {
         &*self.environment
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Registry> {
+        &self.metrics
     }
 
     /// The processes of this node, by id.
@@ -276,7 +283,9 @@ impl NodeInner {
             Some(panic) => tracing::error!(process = %upid, %panic, "a process panicked and has ended"),
             None => tracing::trace!(process = %upid, "ended"),
         }
+        // Before the id is free again: its next holder has routes and metrics of its own.
         self.routes.write().remove(upid.id());
+        self.metrics.remove_all_of(upid);
         self.processes.write().remove(upid.id());
         let linkers = {
             let mut links = self.links.lock();

@@ -9,6 +9,7 @@ use crate::clock::ClockInner;
 use crate::future::Future;
 use crate::host::runtime::Runtime;
 use crate::message::Message;
+use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::time::Time;
 use crate::upid::{Address, Id, Pid, Upid};
@@ -44,6 +45,11 @@ impl Node {
     /// The address this node advertises.
     pub fn address(&self) -> Address {
         self.inner.address()
+    }
+
+    /// What this node counts and measures. Metrics made through this handle belong to no process and stay.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self.inner.metrics().clone(), None)
     }
 
     /// Starts a process.
