@@ -40,6 +40,7 @@ fn main() -> Result<()> {
 
     let messages = schema::collect(&descriptors);
     std::fs::write(out.join("schema.rs"), schema::table(&messages).map_err(Error::other)?)?;
+    std::fs::write(out.join("messages.rs"), schema::messages(&messages))?;
     std::fs::write(out.join("json.rs"), json::serialize(&messages).map_err(Error::other)?)?;
 
     let mut config = prost_build::Config::new();

@@ -63,6 +63,18 @@ fn add(all: &mut Messages, scope: &str, message: &DescriptorProto) {
     }
 }
 
+/// Rust source: the list of what travels between nodes under its own name. These are the outer messages of
+/// `mesos.internal`, and the call of a driver-based scheduler.
+pub(crate) fn messages(all: &Messages) -> String {
+    let travels = |name: &str| match name.strip_prefix(".mesos.internal.") {
+        Some(rest) => !rest.contains('.'),
+        None => name == ".mesos.scheduler.Call",
+    };
+    let paths =
+        all.messages.iter().filter(|(name, _)| travels(name)).map(|(name, _)| crate::names::type_path(name));
+    format!("messages! {{\n{}}}\n", paths.map(|path| format!("{path};\n")).collect::<String>())
+}
+
 /// Rust source: the statics `ENUMS` and `MESSAGES`, and `impl Described` for every message.
 pub(crate) fn table(all: &Messages) -> Result<String, std::fmt::Error> {
     let mut out = String::new();

@@ -1,6 +1,7 @@
 //! Durations in Mesos's text form (`15secs`, `1.5mins`) and in its messages.
 
 use crate::v1::{DurationInfo, TimeInfo};
+use libprocess::Time;
 use std::time::Duration;
 
 /// Nanoseconds of each unit, largest first.
@@ -100,6 +101,20 @@ impl TryFrom<DurationInfo> for Duration {
     }
 }
 
+impl From<Time> for TimeInfo {
+    /// Times after the year 2262 become the end of it.
+    fn from(time: Time) -> Self {
+        TimeInfo { nanoseconds: i64::try_from(time.as_nanos()).unwrap_or(i64::MAX) }
+    }
+}
+
+impl From<&TimeInfo> for Time {
+    /// Times before 1970 become its beginning.
+    fn from(info: &TimeInfo) -> Self {
+        Time::from_nanos(u64::try_from(info.nanoseconds).unwrap_or(0))
+    }
+}
+
 impl TimeInfo {
     /// A point in time by its distance from the Unix epoch, up to 292 years.
     pub fn since_epoch(distance: Duration) -> Self {
@@ -165,6 +180,8 @@ mod tests {
         assert_eq!(Duration::try_from(DurationInfo { nanoseconds: -7 }), Err(NegativeDuration(-7)));
         assert_eq!(DurationInfo::from(Duration::MAX).nanoseconds, i64::MAX);
         assert_eq!(TimeInfo::since_epoch(Duration::from_millis(1500)).as_secs_f64(), 1.5);
+        assert_eq!(Time::from(&TimeInfo::from(Time::from_nanos(7))), Time::from_nanos(7));
+        assert_eq!(Time::from(&TimeInfo { nanoseconds: -1 }), Time::EPOCH);
     }
 
     proptest! {

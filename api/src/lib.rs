@@ -9,6 +9,7 @@ pub mod byte_size;
 pub mod duration;
 pub mod ids;
 pub mod json;
+mod message;
 pub mod recordio;
 pub mod resources;
 pub mod roles;
