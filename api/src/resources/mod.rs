@@ -26,6 +26,7 @@ mod parse;
 mod quantities;
 mod ranges;
 mod scalar;
+mod task;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -40,6 +41,7 @@ pub use parse::{ParseError, parse_list};
 pub use quantities::{Limits, Quantities, amounts};
 pub use ranges::{Range, Ranges, RangesError};
 pub use scalar::{Scalar, ScalarError};
+pub use task::{TaskResourcesError, validate_task};
 pub use validate::{ResourceError, validate};
 pub use value::{Set, Value, ValueError};
 pub(crate) use value::{Text, read};

@@ -1,6 +1,7 @@
 mod arithmetic;
 mod laws;
 mod reservations;
+mod task;
 mod text;
 
 use super::{Entry, Resources};
