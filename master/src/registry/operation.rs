@@ -1,0 +1,77 @@
+//! What can happen to the registry. An operation is a log entry, so it is protobuf and keeps its tags.
+
+use api::v1::{AgentId, AgentInfo, MasterInfo, TimeInfo};
+
+/// A log entry: the operations that queued up while the entry before it was being written.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Batch {
+    /// In the order they were asked for.
+    #[prost(message, repeated, tag = "1")]
+    pub operations: Vec<Operation>,
+}
+
+/// One change of the registry. The time is part of the operation, so that every replica and every
+/// replay arrives at the same bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Operation {
+    /// What is to happen; absent only when a newer master wrote a kind this one does not know.
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub kind: Option<Kind>,
+}
+
+/// The kinds of [`Operation`].
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Kind {
+    /// A master took over; remember who it is.
+    #[prost(message, tag = "1")]
+    Recover(MasterInfo),
+    /// A new agent joins. Refused when its id is admitted already.
+    #[prost(message, tag = "2")]
+    AdmitAgent(AgentInfo),
+    /// An admitted agent came back with different information. Refused when it is not admitted.
+    #[prost(message, tag = "3")]
+    UpdateAgent(AgentInfo),
+    /// An admitted agent stopped answering. Refused when it is not admitted.
+    #[prost(message, tag = "4")]
+    MarkUnreachable(Marked),
+    /// An agent that is not admitted came back; also one never seen before.
+    #[prost(message, tag = "5")]
+    MarkReachable(AgentInfo),
+    /// An admitted agent leaves for good. Refused when it is not admitted.
+    #[prost(message, tag = "6")]
+    RemoveAgent(AgentId),
+    /// The operator declared an admitted or unreachable agent lost for good.
+    #[prost(message, tag = "7")]
+    MarkGone(Marked),
+    /// Forget old unreachable and gone agents.
+    #[prost(message, tag = "8")]
+    Prune(Prune),
+}
+
+/// Which agent, and when.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Marked {
+    /// The agent.
+    #[prost(message, required, tag = "1")]
+    pub agent_id: AgentId,
+    /// When the master decided it.
+    #[prost(message, required, tag = "2")]
+    pub time: TimeInfo,
+}
+
+/// The agents to forget.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Prune {
+    /// Of the unreachable ones.
+    #[prost(message, repeated, tag = "1")]
+    pub unreachable: Vec<AgentId>,
+    /// Of the gone ones.
+    #[prost(message, repeated, tag = "2")]
+    pub gone: Vec<AgentId>,
+}
+
+impl From<Kind> for Operation {
+    fn from(kind: Kind) -> Self {
+        Operation { kind: Some(kind) }
+    }
+}
