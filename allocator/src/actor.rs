@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 use api::resources::Resources;
 use api::v1::agent_info::Capability;
 use api::v1::{AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, WeightInfo};
-use libprocess::{Context, Process, Time};
+use libprocess::metrics::Stopwatch;
+use libprocess::{Context, Process};
 
+use crate::metrics::Metrics;
 use crate::{Allocation, Allocator, AllocatorError, Options};
 
 /// The allocator as a process; spawn it as `allocator`.
@@ -36,14 +38,20 @@ use crate::{Allocation, Allocator, AllocatorError, Options};
 pub struct AllocatorProcess {
     state: Allocator,
     offers: Box<dyn Fn(Allocation) + Send>,
-    /// A cycle is queued, since when.
-    queued: Option<Time>,
+    /// The wait of a cycle that is queued.
+    queued: Option<Stopwatch>,
+    metrics: Option<Metrics>,
 }
 
 impl AllocatorProcess {
     /// An allocator that hands every outcome with an offer in it to `offers`, once per cycle.
     pub fn new(options: Options, offers: impl Fn(Allocation) + Send + 'static) -> AllocatorProcess {
-        AllocatorProcess { state: Allocator::new(options), offers: Box::new(offers), queued: None }
+        AllocatorProcess {
+            state: Allocator::new(options),
+            offers: Box::new(offers),
+            queued: None,
+            metrics: None,
+        }
     }
 
     /// The state machine, to look at.
@@ -196,22 +204,16 @@ impl AllocatorProcess {
             tracing::error!(call, %error, "the allocator ignored a call");
         }
         if self.state.is_due() && self.queued.is_none() {
-            self.queued = Some(ctx.now());
-            ctx.pid().call(|allocator, ctx| allocator.run(ctx));
+            self.queued = self.metrics.as_ref().map(|metrics| metrics.run_latency.start());
+            ctx.pid().call(Self::run_queued);
         }
     }
 
-    fn run(&mut self, ctx: &mut Context<Self>) {
-        self.queued = None;
-        let allocation = self.state.cycle(ctx.now(), ctx.rng());
-        if !allocation.is_empty() {
-            tracing::debug!(
-                frameworks = allocation.frameworks.len(),
-                offers = allocation.n_offers(),
-                "allocated"
-            );
-            (self.offers)(allocation);
+    fn run_queued(&mut self, ctx: &mut Context<Self>) {
+        if let Some(waited) = self.queued.take() {
+            waited.stop();
         }
+        self.run(ctx);
     }
 
     fn run_on_interval(&mut self, ctx: &mut Context<Self>) {
@@ -219,10 +221,30 @@ impl AllocatorProcess {
         self.run(ctx);
         ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
     }
+
+    fn run(&mut self, ctx: &mut Context<Self>) {
+        // A cycle that ran early on the interval took the candidates of a queued one with it.
+        if !self.state.is_due() {
+            return;
+        }
+        let stopwatch = self.metrics.as_ref().map(|metrics| metrics.run.start());
+        let allocation = self.state.cycle(ctx.now(), ctx.rng());
+        stopwatch.map(Stopwatch::stop);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.runs.inc();
+            metrics.update_roles(&self.state, ctx);
+        }
+        if !allocation.is_empty() {
+            let (frameworks, offers) = (allocation.frameworks.len(), allocation.n_offers());
+            tracing::debug!(frameworks, offers, "allocated");
+            (self.offers)(allocation);
+        }
+    }
 }
 
 impl Process for AllocatorProcess {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
+        self.metrics = Some(Metrics::new(ctx));
         ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
     }
 }

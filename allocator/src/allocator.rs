@@ -37,6 +37,7 @@ pub struct Allocator {
     pub(crate) clients: Slab<Client>,
     pub(crate) roles: Slab<Role>,
     pub(crate) role_keys: BTreeMap<Arc<str>, RoleKey>,
+    pub(crate) roles_version: u64,
     pub(crate) role_sorter: Sorter<RoleKey>,
     pub(crate) filters: Filters,
     /// `None` lets every hostname through.
@@ -74,6 +75,7 @@ impl Allocator {
             clients: Slab::new(),
             roles: Slab::new(),
             role_keys: BTreeMap::new(),
+            roles_version: 0,
             role_sorter: Sorter::default(),
             filters: Filters::default(),
             whitelist: None,
@@ -539,6 +541,7 @@ impl Allocator {
                 let key = RoleKey(self.roles.insert(Role { name: name.clone(), sorter: Sorter::default() }));
                 self.role_sorter.add(role, key);
                 self.role_keys.insert(name, key);
+                self.roles_version += 1;
                 key
             }
         };
@@ -576,6 +579,7 @@ impl Allocator {
             self.role_sorter.remove(state.role);
             let role = self.roles.remove(state.role.0);
             self.role_keys.remove(&role.name);
+            self.roles_version += 1;
         } else if !role.sorter.has_active() {
             self.role_sorter.deactivate(state.role);
         }
@@ -690,14 +694,25 @@ impl Allocator {
         self.pool.find(name.as_str()).map_or(0.0, |id| held.get(id) as f64 / 1000.0)
     }
 
-    /// Each role with frameworks in it: its name, its weighted dominant share, and the number of (framework,
-    /// agent) pairs for which something is refused in it.
-    pub fn role_figures(&self) -> impl Iterator<Item = (&str, f64, usize)> {
-        self.roles.iter().map(|(_, role)| {
-            let share = self.role_sorter.weighted_share(&role.name, &self.pool).unwrap_or_default();
-            let refused = role.sorter.clients().map(|client| self.filters.n_of_client(client)).sum();
-            (&*role.name, share, refused)
-        })
+    /// The roles in which some framework is subscribed or holds something.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.role_keys.keys().map(|role| &**role)
+    }
+
+    /// Changes when a role comes or goes.
+    pub fn roles_version(&self) -> u64 {
+        self.roles_version
+    }
+
+    /// The dominant share of a role and all below it, divided by its weight: what decides whose turn it is.
+    pub fn weighted_share(&self, role: &str) -> Option<f64> {
+        self.role_sorter.weighted_share(role, &self.pool)
+    }
+
+    /// For how many pairs of framework and agent something is refused in a role.
+    pub fn n_refusals(&self, role: &str) -> Option<usize> {
+        let role = &self.roles[self.role_keys.get(role)?.0];
+        Some(role.sorter.clients().map(|client| self.filters.n_of_client(client)).sum())
     }
 }
 

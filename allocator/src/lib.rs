@@ -19,6 +19,7 @@ mod filters;
 mod frameworks;
 mod invariants;
 mod keys;
+mod metrics;
 mod options;
 pub mod sorter;
 

@@ -171,14 +171,13 @@ impl Cluster {
                 Ok(())
             }
             "share" => {
-                let share = self.allocator.role_figures().find(|(role, ..)| *role == id).map(|it| it.1);
-                out.push_str(&format!("{id} {:.4}\n", share.unwrap()));
+                let share = self.allocator.weighted_share(id).unwrap();
+                out.push_str(&format!("{id} {share:.4}\n"));
                 Ok(())
             }
             "roles" => {
-                let mut roles: Vec<_> = self.allocator.role_figures().map(|it| (it.0, it.2)).collect();
-                roles.sort();
-                for (role, n_refused) in roles {
+                for role in self.allocator.roles() {
+                    let n_refused = self.allocator.n_refusals(role).unwrap();
                     out.push_str(&format!("{role}: {n_refused} refused\n"));
                 }
                 Ok(())
