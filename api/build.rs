@@ -9,24 +9,7 @@ mod names;
 mod schema;
 
 use std::io::{Error, Result};
-use std::path::PathBuf;
-
-const PROTOS: &[&str] = &[
-    "mesos/v1/mesos.proto",
-    "mesos/v1/allocator.proto",
-    "mesos/v1/maintenance.proto",
-    "mesos/v1/quota.proto",
-    "mesos/v1/scheduler.proto",
-    "mesos/v1/executor.proto",
-    "mesos/v1/master.proto",
-    "mesos/v1/agent.proto",
-    "mesos/v1/resource_provider.proto",
-    "mesos/internal/messages.proto",
-    "mesos/internal/authentication.proto",
-    "mesos/internal/scheduler.proto",
-    "mesos/internal/registry.proto",
-    "mesos/internal/resource_provider_registry.proto",
-];
+use std::path::{Path, PathBuf};
 
 /// Ids are map keys everywhere.
 const IDS: &[&str] =
@@ -35,7 +18,7 @@ const IDS: &[&str] =
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build");
-    let descriptors = protox::compile(PROTOS, ["proto"]).map_err(Error::other)?;
+    let descriptors = protox::compile(protos(Path::new("proto"))?, ["proto"]).map_err(Error::other)?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or_else(|| Error::other("cargo sets OUT_DIR"))?);
 
     let messages = schema::collect(&descriptors);
@@ -51,4 +34,20 @@ fn main() -> Result<()> {
     // A defined order, so that equal messages have equal bytes.
     config.btree_map(["."]);
     config.include_file("packages.rs").compile_well_known_types().compile_fds(descriptors)
+}
+
+/// All `.proto` files below a directory, in a fixed order.
+fn protos(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut entries =
+        std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    entries.sort();
+    let mut files = Vec::new();
+    for path in entries {
+        if path.is_dir() {
+            files.extend(protos(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
