@@ -1,0 +1,5 @@
+//! Status updates on their way to the frameworks: stored, sent, repeated until acknowledged.
+
+pub mod streams;
+#[cfg(test)]
+mod tests;
