@@ -1,6 +1,7 @@
 //! What a process's queue holds.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -23,7 +24,7 @@ pub(crate) enum Event {
     /// From another node: decoded by the handler of that name, if there is one.
     Wire {
         from: Upid,
-        name: Box<str>,
+        name: Arc<str>,
         body: Bytes,
     },
     Call(Call),

@@ -14,6 +14,7 @@ mod node;
 mod process;
 pub mod sim;
 mod time;
+mod transport;
 mod upid;
 
 pub use clock::Timer;

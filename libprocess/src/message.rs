@@ -54,7 +54,7 @@ impl<M: Message> AnyMessage for M {
     }
 }
 
-/// The bincode codec behind `#[derive(Message)]`.
+/// The bincode codec behind `#[derive(Message)]` and behind the frames of links.
 ///
 /// bincode is no longer maintained, so it is used here alone, and only between live nodes: nothing that
 /// has to be read by a later version is written with it.
@@ -88,6 +88,19 @@ pub mod codec {
             return Err(DecodeError::new(name, format!("{} bytes left over", body.len() - read)));
         }
         Ok(value)
+    }
+
+    /// Appends a value of a type of this crate.
+    pub(crate) fn append<T: bincode::Encode>(value: &T, out: &mut Vec<u8>) {
+        // Our own types and a vector that grows: there is nothing that could fail.
+        let _ = bincode::encode_into_writer(value, VecWriter(out), config());
+    }
+
+    /// Reads a value that borrows from `bytes`, and how many of them it took.
+    pub(crate) fn borrow<'a, T: bincode::BorrowDecode<'a, ()>>(
+        bytes: &'a [u8],
+    ) -> Result<(T, usize), String> {
+        bincode::borrow_decode_from_slice(bytes, config()).map_err(|error| error.to_string())
     }
 
     struct VecWriter<'a>(&'a mut Vec<u8>);

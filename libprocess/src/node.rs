@@ -81,6 +81,10 @@ impl NodeInner {
         let _ = self.transport.set(transport);
     }
 
+    pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.get()
+    }
+
     pub(crate) fn address(&self) -> Address {
         self.address
     }
@@ -186,9 +190,7 @@ impl NodeInner {
             if to.is_nobody() {
                 return;
             }
-            let mut body = Vec::new();
-            message.encode(&mut body);
-            self.send_body(from, to, M::name(), body);
+            self.send_away(from, to, M::name(), &mut |out| message.encode(out));
             return;
         }
         tracing::debug!(%to, message = M::name(), "no such process; dropped");
@@ -201,22 +203,20 @@ impl NodeInner {
             }
             return;
         }
-        let mut body = Vec::new();
-        message.encode_into(&mut body);
-        self.send_body(from, to, message.wire_name(), body);
+        self.send_away(from, to, message.wire_name(), &mut |out| message.encode_into(out));
     }
 
     pub(crate) fn send_encoded(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
         if to.address() == self.address {
             self.deliver(to.id(), from.clone(), name, body);
         } else {
-            self.send_body(from, to, name, body.to_vec());
+            self.send_away(from, to, name, &mut |out| out.extend_from_slice(&body));
         }
     }
 
-    fn send_body(&self, from: &Upid, to: &Upid, name: &str, body: Vec<u8>) {
+    fn send_away(&self, from: &Upid, to: &Upid, name: &str, encode: &mut dyn FnMut(&mut Vec<u8>)) {
         match self.transport.get() {
-            Some(transport) => transport.send(from, to, name, body),
+            Some(transport) => transport.send_with(from, to, name, encode),
             None => tracing::debug!(%to, message = name, "this node has no network; dropped"),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod children;
 pub(crate) mod runtime;
 pub(crate) mod worker;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timer;
@@ -14,6 +15,7 @@ use crate::event::Event;
 use crate::future::Promise;
 use crate::process::AnyCell;
 use crate::time::Time;
+use crate::transport::TcpTransport;
 use crate::upid::Upid;
 
 /// Where processes live: it keeps their queues and runs them, one event at a time each.
@@ -47,6 +49,13 @@ pub(crate) trait Transport: Send + Sync {
     /// Sends or drops; never waits.
     fn send(&self, from: &Upid, to: &Upid, name: &str, body: Vec<u8>);
 
+    /// The same, with a body that `encode` appends to a buffer of the transport's.
+    fn send_with(&self, from: &Upid, to: &Upid, name: &str, encode: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut body = Vec::new();
+        encode(&mut body);
+        self.send(from, to, name, body);
+    }
+
     /// Sees to a connection to `to`'s node, a new one if `reconnect`; the node is told when it is lost
     /// ([`NodeInner::connection_lost`](crate::node::NodeInner::connection_lost)) or when the peer says that
     /// the process has ended ([`NodeInner::remote_exited`](crate::node::NodeInner::remote_exited)).
@@ -57,4 +66,9 @@ pub(crate) trait Transport: Send + Sync {
 
     /// Ends all connections.
     fn close(&self);
+
+    /// Itself, if it is the one over TCP: what arrives at the node's port is handed to it.
+    fn as_tcp(self: Arc<Self>) -> Option<Arc<TcpTransport>> {
+        None
+    }
 }

@@ -10,6 +10,7 @@ use crate::future::Promise;
 use crate::host::runtime::{Runtime, RuntimeError};
 use crate::host::{Arena, Environment, children};
 use crate::time::Time;
+use crate::transport::TcpTransport;
 use crate::upid::{Address, Upid};
 
 /// Why a node did not start.
@@ -38,6 +39,7 @@ pub struct NodeBuilder {
     advertise: Option<Address>,
     delegate: Option<String>,
     runtime: Option<RuntimeChoice>,
+    require_ip_match: bool,
 }
 
 #[derive(Clone)]
@@ -66,6 +68,12 @@ impl NodeBuilder {
     /// The process that gets HTTP requests whose path begins with no process's id.
     pub fn delegate(mut self, id: impl Into<String>) -> NodeBuilder {
         self.delegate = Some(id.into());
+        self
+    }
+
+    /// Whether to refuse messages and links whose sender claims another IP address than it connects from.
+    pub fn require_peer_address_ip_match(mut self, require: bool) -> NodeBuilder {
+        self.require_ip_match = require;
         self
     }
 
@@ -99,6 +107,9 @@ impl NodeBuilder {
         let environment = Arc::new(RealEnvironment { clock: clock.clone(), runtime: runtime.clone() });
         let arenas = runtime.workers().iter().map(|worker| worker.clone() as Arc<dyn Arena>).collect();
         let inner = NodeInner::new(address, self.delegate, environment, arenas);
+        if listener.is_some() {
+            inner.set_transport(TcpTransport::new(&inner, runtime.clone(), self.require_ip_match));
+        }
         let node = Node::new(inner, clock, runtime);
         if let Some(listener) = listener {
             node.serve(listener);

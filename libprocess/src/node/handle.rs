@@ -12,6 +12,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::time::Time;
+use crate::transport;
 use crate::upid::{Address, Id, Pid, Upid};
 
 /// A running node. Dropping the last handle leaves its processes running; [`shutdown`](Self::shutdown) ends
@@ -39,7 +40,12 @@ impl Node {
     }
 
     pub(super) fn serve(&self, listener: TcpListener) {
-        let _ = listener;
+        let node = self.inner.weak();
+        self.runtime.arbiter(0).spawn(async move {
+            if let Err(error) = transport::accept_links(node, listener).await {
+                tracing::error!(%error, "this node accepts no more connections");
+            }
+        });
     }
 
     /// The address this node advertises.

@@ -1,0 +1,385 @@
+//! Messages between nodes over TCP.
+//!
+//! Two nodes of this library hold one long-lived connection, a native link, that begins as an HTTP upgrade
+//! and carries frames both ways. A node of Apache's libprocess answers the upgrade with something else than
+//! 101, or has spoken first; it gets its messages as HTTP requests. Both kinds arrive at the node's one port,
+//! whose accept loop hands them here: [`accept_native`] and [`wire_message`].
+
+mod apache;
+mod connection;
+mod frame;
+mod handshake;
+mod outbox;
+mod peer;
+mod wire;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::host::Transport;
+use crate::host::runtime::Runtime;
+use crate::node::NodeInner;
+use crate::upid::{Address, Upid};
+use connection::{Connection, Ended};
+use handshake::{ConnectError, Greeting};
+use peer::Peer;
+pub(crate) use wire::wire_message;
+
+/// How long a peer that spoke Apache's wire, or answered in HTTP, is taken to go on doing so.
+const APACHE_FOR: Duration = Duration::from_secs(600);
+/// How long one that kept silent or hung up is.
+const FOREIGN_FOR: Duration = Duration::from_secs(10);
+/// Addresses remembered to speak Apache's wire. Anyone can name us addresses.
+const MAX_APACHE: usize = 16 << 10;
+/// Beyond this many peers, those that nothing connects us to are forgotten.
+const MANY_PEERS: usize = 1024;
+
+/// A connection to this node whose first bytes are `GET /__link__ `, unread. Serves it until it ends.
+pub(crate) async fn accept_native(node: Arc<NodeInner>, mut stream: TcpStream) {
+    let Some(transport) = TcpTransport::of(&node) else { return };
+    // A connection does not keep its node alive.
+    drop(node);
+    let from = stream.peer_addr().ok();
+    let require_ip = from.and_then(|from| transport.require_ip(from.ip()));
+    match handshake::accept(&mut stream, transport.greeting(), require_ip).await {
+        Ok((greeting, arrived)) => transport.accepted(greeting, stream, arrived).await,
+        Err(error) => tracing::warn!(?from, %error, "a link was refused"),
+    }
+}
+
+/// Accepts links at a port that nothing else is served at.
+pub(crate) async fn accept_links(
+    node: Weak<NodeInner>,
+    listener: std::net::TcpListener,
+) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let Some(node) = node.upgrade() else { return Ok(()) };
+        actix_rt::spawn(accept_native(node, stream));
+    }
+}
+
+/// Messages to and from other nodes over TCP.
+pub(crate) struct TcpTransport {
+    me: Weak<TcpTransport>,
+    node: Weak<NodeInner>,
+    own: Address,
+    incarnation: u64,
+    runtime: Runtime,
+    next_arbiter: AtomicUsize,
+    require_ip_match: bool,
+    peers: RwLock<HashMap<Address, Arc<Peer>>>,
+    /// All native links, whether messages are sent over them or only received.
+    links: Mutex<Vec<Arc<Connection>>>,
+    /// Which peers want to hear of the end of which process of this node.
+    watchers: Mutex<HashMap<Box<str>, Vec<Arc<Connection>>>>,
+    /// Until when a peer is taken to speak Apache's wire.
+    apache: Mutex<HashMap<Address, Instant>>,
+    closed: AtomicBool,
+}
+
+impl TcpTransport {
+    #[allow(clippy::disallowed_methods)]
+    pub(crate) fn new(node: &Arc<NodeInner>, runtime: Runtime, require_ip_match: bool) -> Arc<TcpTransport> {
+        Arc::new_cyclic(|me| TcpTransport {
+            me: me.clone(),
+            node: node.weak(),
+            own: node.address(),
+            incarnation: rand::random(),
+            runtime,
+            next_arbiter: AtomicUsize::new(0),
+            require_ip_match,
+            peers: RwLock::default(),
+            links: Mutex::default(),
+            watchers: Mutex::default(),
+            apache: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// The transport of a node that has one over TCP.
+    pub(crate) fn of(node: &NodeInner) -> Option<Arc<TcpTransport>> {
+        node.transport()?.clone().as_tcp()
+    }
+
+    fn node(&self) -> Option<Arc<NodeInner>> {
+        self.node.upgrade()
+    }
+
+    fn greeting(&self) -> Greeting {
+        Greeting { address: self.own, incarnation: self.incarnation }
+    }
+
+    /// The one IP address a peer that connects from `ip` may claim for its processes, if it may not claim all.
+    fn require_ip(&self, ip: IpAddr) -> Option<IpAddr> {
+        self.require_ip_match.then(|| ip.to_canonical())
+    }
+
+    fn peer(&self, address: Address) -> Arc<Peer> {
+        if let Some(peer) = self.peers.read().get(&address) {
+            return peer.clone();
+        }
+        let mut peers = self.peers.write();
+        if peers.len() >= MANY_PEERS {
+            // Whoever holds one of these may be about to use it.
+            peers.retain(|_, peer| Arc::strong_count(peer) > 1 || !peer.is_forgettable());
+        }
+        peers.entry(address).or_insert_with(|| Peer::new(address)).clone()
+    }
+
+    /// That peer speaks Apache's wire.
+    fn mark_apache(&self, address: Address, for_: Duration) {
+        let mut apache = self.apache.lock();
+        let now = Instant::now();
+        if apache.len() >= MAX_APACHE {
+            apache.retain(|_, until| *until > now);
+        }
+        if apache.len() < MAX_APACHE {
+            let until = apache.entry(address).or_insert(now);
+            *until = (*until).max(now + for_);
+        }
+    }
+
+    fn speaks_apache(&self, address: Address) -> bool {
+        self.apache.lock().get(&address).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Starts an attempt to connect, after `delay`.
+    fn start_connecting(&self, peer: &Arc<Peer>, attempt: u64, delay: Duration) {
+        let Some(me) = self.me.upgrade() else { return };
+        let peer = peer.clone();
+        let next = self.next_arbiter.fetch_add(1, Ordering::Relaxed);
+        self.runtime.arbiter(next).spawn(async move {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            me.connect(&peer, attempt).await;
+        });
+    }
+
+    async fn connect(self: Arc<Self>, peer: &Arc<Peer>, attempt: u64) {
+        let address = peer.address;
+        let error = if self.speaks_apache(address) {
+            None
+        } else {
+            match handshake::connect(address, self.greeting()).await {
+                Ok((stream, greeting, arrived)) => {
+                    let connection = Connection::new(address, greeting.incarnation, false);
+                    if self.register(&connection) && peer.connected(attempt, &connection, self.own) {
+                        tracing::debug!(peer = %address, "linked");
+                        self.serve(peer, &connection, stream, arrived).await;
+                    } else {
+                        self.unregister(&connection);
+                    }
+                    return;
+                }
+                Err(error) => Some(error),
+            }
+        };
+        match &error {
+            Some(ConnectError::Unreachable(_)) => {}
+            Some(ConnectError::Http(_)) => self.mark_apache(address, APACHE_FOR),
+            Some(ConnectError::Foreign(_)) => self.mark_apache(address, FOREIGN_FOR),
+            Some(ConnectError::Greeting(error)) => {
+                tracing::warn!(peer = %address, %error, "no link; falling back to Apache's wire");
+                self.mark_apache(address, FOREIGN_FOR);
+            }
+            None => {}
+        }
+        let error = match error {
+            Some(error @ ConnectError::Unreachable(_)) => error,
+            _ => match handshake::tcp(address).await {
+                Ok(stream) => return self.serve_apache(peer, attempt, stream).await,
+                Err(error) => error,
+            },
+        };
+        if let Some(n_dropped) = peer.failed(attempt, self.own) {
+            tracing::debug!(peer = %address, %error, n_dropped, "not connected; what was queued is dropped");
+            self.lost(address);
+        }
+    }
+
+    async fn serve_apache(&self, peer: &Arc<Peer>, attempt: u64, stream: TcpStream) {
+        let Some(connection) = peer.connected_apache(attempt) else { return };
+        tracing::debug!(peer = %peer.address, "connected, speaking Apache's wire");
+        let why = connection.run(stream).await;
+        tracing::debug!(peer = %peer.address, %why, "the connection has ended");
+        if peer.lost_apache(&connection) {
+            self.lost(peer.address);
+        }
+    }
+
+    /// A peer has connected and introduced itself.
+    async fn accepted(self: &Arc<Self>, greeting: Greeting, stream: TcpStream, arrived: BytesMut) {
+        let peer = self.peer(greeting.address);
+        let connection = Connection::new(greeting.address, greeting.incarnation, true);
+        if !self.register(&connection) {
+            return;
+        }
+        self.apache.lock().remove(&greeting.address);
+        if peer.accepted(&connection, self.own) {
+            tracing::info!(peer = %greeting.address, "the node has been started anew");
+            self.lost(greeting.address);
+            peer.relink();
+        }
+        self.serve(&peer, &connection, stream, arrived).await;
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        connection: &Arc<Connection>,
+        stream: TcpStream,
+        arrived: BytesMut,
+    ) {
+        let why = connection.run(self, stream, arrived).await;
+        match why {
+            Ended::ByPeer | Ended::ByUs => tracing::debug!(peer = %peer.address, %why, "the link has ended"),
+            _ => tracing::info!(peer = %peer.address, %why, "the link is lost"),
+        }
+        self.unregister(connection);
+        if peer.lost(connection) {
+            self.lost(peer.address);
+        }
+    }
+
+    /// Everyone linked to a process at `address` hears that it is lost.
+    fn lost(&self, address: Address) {
+        if let Some(node) = self.node() {
+            node.connection_lost(address);
+        }
+    }
+
+    /// Whether the connection may be: not when the node closes.
+    fn register(&self, connection: &Arc<Connection>) -> bool {
+        let mut links = self.links.lock();
+        if self.closed.load(Ordering::SeqCst) {
+            return false;
+        }
+        links.push(connection.clone());
+        true
+    }
+
+    fn unregister(&self, connection: &Arc<Connection>) {
+        self.links.lock().retain(|other| !Arc::ptr_eq(other, connection));
+        let mut watchers = self.watchers.lock();
+        for id in connection.watched() {
+            if let Some(connections) = watchers.get_mut(&id) {
+                connections.retain(|other| !Arc::ptr_eq(other, connection));
+                if connections.is_empty() {
+                    watchers.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// `connection` wants to hear of the end of the process `id`.
+    fn watch(&self, id: &str, connection: &Arc<Connection>) {
+        let mut watchers = self.watchers.lock();
+        let connections = watchers.entry(id.into()).or_default();
+        if !connections.iter().any(|other| Arc::ptr_eq(other, connection)) {
+            connections.push(connection.clone());
+        }
+    }
+
+    fn tell_exited(&self, id: &str) {
+        let connections = self.watchers.lock().remove(id).unwrap_or_default();
+        for connection in connections {
+            connection.exited(id);
+        }
+    }
+
+    /// The peer at the other end of `connection` says that its process `id` has ended.
+    fn remote_exited(&self, node: &NodeInner, connection: &Connection, id: &str) {
+        self.peer(connection.address).forget_link(id);
+        node.remote_exited(&Upid::new(id, connection.address));
+    }
+
+    fn send_body(&self, from: &Upid, to: &Upid, name: &str, body: &[u8]) {
+        if self.closed.load(Ordering::Relaxed) {
+            return;
+        }
+        let peer = self.peer(to.address());
+        if let Some((attempt, delay)) = peer.send(self.own, from, to, name, body) {
+            self.start_connecting(&peer, attempt, delay);
+        }
+    }
+}
+
+thread_local! {
+    /// Where bodies are encoded before they go into a connection's buffer: encoding is the user's code, which
+    /// must not run under a lock.
+    static BODY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// A buffer that grew beyond this is not kept.
+const MAX_KEPT: usize = 1 << 20;
+
+impl Transport for TcpTransport {
+    fn send(&self, from: &Upid, to: &Upid, name: &str, body: Vec<u8>) {
+        self.send_body(from, to, name, &body);
+    }
+
+    fn send_with(&self, from: &Upid, to: &Upid, name: &str, encode: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut body = BODY.take();
+        encode(&mut body);
+        self.send_body(from, to, name, &body);
+        if body.capacity() <= MAX_KEPT {
+            body.clear();
+            BODY.set(body);
+        }
+    }
+
+    fn link(&self, to: &Upid, reconnect: bool) {
+        if self.closed.load(Ordering::Relaxed) {
+            return self.lost(to.address());
+        }
+        let peer = self.peer(to.address());
+        if let Some((attempt, delay)) = peer.link(to.id(), reconnect) {
+            self.start_connecting(&peer, attempt, delay);
+        }
+    }
+
+    fn local_exited(&self, upid: &Upid) {
+        self.tell_exited(upid.id());
+    }
+
+    fn close(&self) {
+        {
+            let links = self.links.lock();
+            self.closed.store(true, Ordering::SeqCst);
+            for connection in links.iter() {
+                connection.finish();
+            }
+        }
+        for peer in self.peers.read().values() {
+            peer.close();
+        }
+    }
+
+    fn as_tcp(self: Arc<Self>) -> Option<Arc<TcpTransport>> {
+        Some(self)
+    }
+}
+
+/// Lets the worker on this thread have a turn before the task goes on.
+async fn yield_to_worker() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
