@@ -1,0 +1,55 @@
+//! How long to wait before asking again.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// The longest a driver waits between two attempts to register.
+pub const REGISTRATION_BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Waits that are drawn from a range which doubles with each attempt, so that a thousand frameworks whose
+/// master came back do not all knock at once.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    range: Duration,
+}
+
+impl Backoff {
+    /// The first wait is at most `first`.
+    pub(super) fn new(first: Duration) -> Backoff {
+        let first = first.min(REGISTRATION_BACKOFF_MAX);
+        Backoff { first, range: first }
+    }
+
+    /// How long to wait now.
+    pub(super) fn next(&mut self, rng: &mut impl Rng) -> Duration {
+        let wait = self.range.mul_f64(rng.random_range(0.5..=1.0));
+        self.range = (self.range * 2).min(REGISTRATION_BACKOFF_MAX);
+        wait
+    }
+
+    /// Begins again with short waits.
+    pub(super) fn reset(&mut self) {
+        self.range = self.first;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn waits_grow_up_to_a_limit_and_begin_again() {
+        let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut backoff = Backoff::new(Duration::from_millis(100));
+        for n in 0..30 {
+            let range = (Duration::from_millis(100) * 2u32.pow(n.min(20))).min(REGISTRATION_BACKOFF_MAX);
+            let wait = backoff.next(&mut rng);
+            assert!(wait <= range && wait >= range / 2, "{n}: {wait:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next(&mut rng) <= Duration::from_millis(100));
+    }
+}
