@@ -25,7 +25,7 @@ pub use host::runtime::{Runtime, RuntimeError};
 pub use libprocess_macros::Message;
 pub use message::{DecodeError, Message, codec};
 pub use metrics::Metrics;
-pub use node::{ClockHandle, Node, NodeBuilder, SpawnError, StartError};
+pub use node::{ClockHandle, EnvironmentError, Node, NodeBuilder, SpawnError, StartError};
 pub use process::Process;
 pub use time::Time;
 pub use upid::{Address, Id, ParseUpidError, Pid, Upid};

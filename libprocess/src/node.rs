@@ -1,9 +1,11 @@
 //! A node: an id space with one address.
 
 mod builder;
+mod env;
 mod handle;
 
 pub use builder::{NodeBuilder, StartError};
+pub use env::EnvironmentError;
 pub use handle::{ClockHandle, Node};
 
 use std::collections::{BTreeMap, HashMap};

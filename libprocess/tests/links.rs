@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use libprocess::{Context, Message, Node, Pid, Process, Upid};
+use libprocess::{Context, DecodeError, Message, Node, Pid, Process, Runtime, Upid};
 use serde::{Deserialize, Serialize};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -50,6 +50,11 @@ impl Process for Peer {
 
 fn node() -> Node {
     Node::builder().listen("127.0.0.1:0").start().unwrap()
+}
+
+/// A node on a thread of its own: what keeps the others busy does not hold up its clock.
+fn undisturbed_node() -> Node {
+    Node::builder().listen("127.0.0.1:0").runtime(Runtime::new(1).unwrap()).start().unwrap()
 }
 
 fn peer(node: &Node, id: &str) -> (Pid<Peer>, mpsc::Receiver<Upid>) {
@@ -254,7 +259,7 @@ impl Proxy {
 
 #[test]
 fn a_cut_cable_is_noticed_within_seconds_and_a_mended_one_used_again() {
-    let (a, b) = (node(), node());
+    let (a, b) = (undisturbed_node(), undisturbed_node());
     let proxy = Proxy::to(b.address());
     let ((linker, exits), _to) = (peer(&a, "linker"), peer(&b, "to"));
     let to = Upid::new("to", proxy.address);
@@ -316,4 +321,217 @@ fn a_link_over_a_new_connection_disturbs_no_other_linker() {
     assert_eq!(to_exits.recv_timeout(SOON).unwrap(), remote(&first));
     b.terminate(&to);
     assert_eq!(second_exits.recv_timeout(SOON).unwrap(), target);
+}
+
+/// A connection to `node` that has asked for a link, and what was answered up to the blank line.
+fn upgrade(node: &Node, version: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(node.address()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(
+        stream,
+        "GET /__link__ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: libprocess-link/{version}\r\n\
+         Libprocess-Address: 127.0.0.1:1\r\n\r\n"
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    (stream, String::from_utf8(head).unwrap())
+}
+
+fn greeting(version: u16) -> Vec<u8> {
+    let mut bytes = b"lp\x00link\n".to_vec();
+    bytes.extend(version.to_le_bytes());
+    bytes.extend(77u64.to_le_bytes());
+    bytes.push(11);
+    bytes.extend(b"127.0.0.1:1");
+    bytes
+}
+
+/// All that comes until the other side closes.
+fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    // A reset after the last byte is an end too.
+    let _ = stream.read_to_end(&mut rest);
+    rest
+}
+
+#[test]
+fn a_link_of_another_version_is_refused_by_name() {
+    let a = node();
+    let (stream, head) = upgrade(&a, "2");
+    assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
+    let text = String::from_utf8(rest(stream)).unwrap();
+    assert_eq!(text, "you speak version 2 of the link, this node version 1\n");
+    let (mut stream, head) = upgrade(&a, "1");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream.write_all(&greeting(9)).unwrap();
+    rest(stream);
+}
+
+#[test]
+fn garbage_ends_its_own_connection_only() {
+    let (a, b) = (node(), node());
+    let ((asker, exits), (answerer, _)) = (peer(&a, "asker"), peer(&b, "answerer"));
+    link(&asker, &remote(&answerer));
+    let after_greeting: [&[u8]; 5] = [
+        b"",
+        // A length beyond any bound: refused before the rest is waited for.
+        b"\xff\xff\xff\xff",
+        // A kind of frame that is none, then a number that was never given, then bytes left over.
+        b"\x01\x00\x00\x00\x09",
+        b"\x07\x00\x00\x00\x01\x00\x05\x00\x05\x00\x00",
+        b"\x02\x00\x00\x00\x00\x00",
+    ];
+    for garbage in after_greeting {
+        let (mut stream, _) = upgrade(&b, "1");
+        stream.write_all(&greeting(1)).unwrap();
+        stream.write_all(garbage).unwrap();
+        if garbage.is_empty() {
+            // Ends within a frame.
+            stream.write_all(b"\x10\x00\x00\x00\x01").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        rest(stream);
+    }
+    let (mut stream, _) = upgrade(&b, "1");
+    stream.write_all(b"not a greeting").unwrap();
+    rest(stream);
+    send(&asker, &remote(&answerer), Echo(1, vec![]));
+    until("an answer", || numbers(&asker) == [1]);
+    assert!(exits.try_recv().is_err());
+}
+
+#[test]
+fn a_peer_that_never_reads_costs_bounded_memory_and_no_one_else_anything() {
+    let (a, b) = (undisturbed_node(), undisturbed_node());
+    let ((from, _), (to, _)) = (peer(&a, "from"), peer(&b, "to"));
+    // Greets as a link, keeps it alive, and never reads.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let deaf = Upid::new("deaf", listener.local_addr().unwrap());
+    let greeted = greeting(1);
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+        stream.write_all(&greeted).unwrap();
+        while stream.write_all(b"\x01\x00\x00\x00\x00").is_ok() {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let before = resident();
+    for _ in 0..400 {
+        let deaf = deaf.clone();
+        from.dispatch(move |_, ctx| ctx.send(&deaf, Blob)).wait(SOON).unwrap();
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 256 << 20, "grew by {} MiB", grown >> 20);
+    send(&from, &remote(&to), Echo(1, vec![]));
+    until("an answer", || numbers(&from) == [1]);
+}
+
+/// A large message, quickly made.
+struct Blob;
+
+impl Message for Blob {
+    fn name() -> &'static str {
+        "test.Blob"
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.resize(out.len() + (1 << 20), 7);
+    }
+    fn decode(_: &[u8]) -> Result<Blob, DecodeError> {
+        Ok(Blob)
+    }
+}
+
+/// This program's memory in bytes.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+/// A node of another kind, played by hand: answers the upgrade as a web server would, then shows requests.
+struct Foreign {
+    address: SocketAddr,
+    requests: mpsc::Receiver<String>,
+    streams: mpsc::Receiver<TcpStream>,
+}
+
+fn foreign() -> Foreign {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (show, requests) = mpsc::channel();
+    let (hand, streams) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = hand.send(stream.try_clone().unwrap());
+            let show = show.clone();
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                    text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+                    while let Some(end) = request_end(&text) {
+                        let request: String = text.drain(..end).collect();
+                        let upgrade = request.starts_with("GET /__link__ ");
+                        let answer: &[u8] = match upgrade {
+                            true => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+                            false => b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
+                        };
+                        let _ = stream.write_all(answer);
+                        let _ = show.send(request);
+                    }
+                }
+            });
+        }
+    });
+    Foreign { address, requests, streams }
+}
+
+/// Where the first request in `text` ends, if all of it is there.
+fn request_end(text: &str) -> Option<usize> {
+    let head = text.find("\r\n\r\n")? + 4;
+    if !text[..head].contains("Transfer-Encoding: chunked") {
+        return Some(head);
+    }
+    text[head..].find("\r\n0\r\n\r\n").map(|end| head + end + 7)
+}
+
+#[test]
+fn a_node_of_another_kind_gets_http_requests() {
+    let a = node();
+    let (from, exits) = peer(&a, "from");
+    let foreign = foreign();
+    let to = Upid::new("slave(1)", foreign.address);
+    link(&from, &to);
+    let request = || foreign.requests.recv_timeout(SOON).unwrap();
+    assert!(request().starts_with("GET /__link__ HTTP/1.1\r\n"));
+    for n in 1..=2u8 {
+        send(&from, &to, Note(u64::from(n), b"ab".to_vec()));
+        assert_eq!(
+            request(),
+            format!(
+                "POST /slave(1)/test.Note HTTP/1.1\r\nUser-Agent: libprocess/{0}\r\nLibprocess-From: {0}\r\n\
+                 Connection: Keep-Alive\r\nHost: {1}\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 4\r\n{2}\u{2}ab\r\n0\r\n\r\n",
+                from.upid(),
+                foreign.address,
+                n as char,
+            )
+        );
+    }
+    // The upgrade took one connection, everything else one more; its loss is heard of.
+    let _probe = foreign.streams.recv_timeout(SOON).unwrap();
+    let stream = foreign.streams.recv_timeout(SOON).unwrap();
+    assert!(exits.try_recv().is_err() && foreign.streams.try_recv().is_err());
+    stream.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(exits.recv_timeout(SOON).unwrap(), to);
+    // The kind of node is remembered.
+    send(&from, &to, Note(3, vec![]));
+    assert!(request().starts_with("POST /slave(1)/test.Note HTTP/1.1\r\n"));
 }

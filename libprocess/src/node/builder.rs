@@ -36,10 +36,11 @@ pub enum StartError {
 #[derive(Clone, Debug, Default)]
 pub struct NodeBuilder {
     listen: Option<String>,
-    advertise: Option<Address>,
+    pub(super) advertise_ip: Option<IpAddr>,
+    pub(super) advertise_port: Option<u16>,
     delegate: Option<String>,
     runtime: Option<RuntimeChoice>,
-    require_ip_match: bool,
+    pub(super) require_ip_match: bool,
 }
 
 #[derive(Clone)]
@@ -61,7 +62,8 @@ impl NodeBuilder {
 
     /// The address others reach this node at, when it is not the one it listens on.
     pub fn advertise(mut self, address: Address) -> NodeBuilder {
-        self.advertise = Some(address);
+        self.advertise_ip = Some(address.ip());
+        self.advertise_port = Some(address.port());
         self
     }
 
@@ -95,11 +97,11 @@ impl NodeBuilder {
             ),
             None => None,
         };
-        let address = match (self.advertise, &listener) {
-            (Some(address), _) => address,
-            (None, Some(listener)) => reachable(listener).map_err(StartError::NoAddress)?,
+        let address = match (self.advertise_ip, self.advertise_port, &listener) {
+            (Some(ip), Some(port), _) => SocketAddr::new(ip, port),
+            (ip, port, Some(listener)) => reachable(listener, ip, port).map_err(StartError::NoAddress)?,
             // No two nodes of a program are at the same address, even without a network.
-            (None, None) => nowhere_in_particular(),
+            (_, _, None) => nowhere_in_particular(),
         };
         let clock = ClockInner::new();
         let driven = Arc::downgrade(&clock);
@@ -125,15 +127,17 @@ fn listen(address: &str) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The address to put into references to this node's processes.
-fn reachable(listener: &TcpListener) -> std::io::Result<Address> {
-    let address = listener.local_addr()?;
-    if !address.ip().is_unspecified() {
-        return Ok(address);
+/// The address to put into references to this node's processes, as far as it is not given.
+fn reachable(listener: &TcpListener, ip: Option<IpAddr>, port: Option<u16>) -> std::io::Result<Address> {
+    let bound = listener.local_addr()?;
+    let port = port.unwrap_or(bound.port());
+    match ip {
+        Some(ip) => return Ok(SocketAddr::new(ip, port)),
+        None if !bound.ip().is_unspecified() => return Ok(SocketAddr::new(bound.ip(), port)),
+        None => {}
     }
     let name = nix::unistd::gethostname()?;
-    let found =
-        (name.to_string_lossy().as_ref(), address.port()).to_socket_addrs()?.find(SocketAddr::is_ipv4);
+    let found = (name.to_string_lossy().as_ref(), port).to_socket_addrs()?.find(SocketAddr::is_ipv4);
     found.ok_or_else(|| std::io::Error::other("this machine's name has no IPv4 address"))
 }
 

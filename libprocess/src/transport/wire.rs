@@ -115,4 +115,42 @@ mod tests {
         assert_eq!(target("/a"), Some(("a", "")));
         assert_eq!(target("a/b"), None);
     }
+
+    /// A process that shows the sender and body of messages named `b`.
+    struct Shower(std::sync::mpsc::Sender<(Upid, Vec<u8>)>);
+
+    impl crate::Process for Shower {
+        fn initialize(&mut self, ctx: &mut crate::Context<Self>) {
+            ctx.install_raw("b", |shower: &mut Shower, from, _, body, _| {
+                let _ = shower.0.send((from.clone(), body.to_vec()));
+            });
+        }
+    }
+
+    #[test]
+    fn a_message_is_answered_by_what_became_of_it() {
+        let builder = crate::Node::builder().listen("127.0.0.1:0").require_peer_address_ip_match(true);
+        let node = builder.start().unwrap();
+        let (show, shown) = std::sync::mpsc::channel();
+        let pid = node.spawn("a", Shower(show)).unwrap();
+        let inner = pid.upid().local().unwrap().node.upgrade().unwrap();
+        let check = |path: &str, peer: Option<&str>| {
+            let mut request = request(Method::POST, &[("Libprocess-From", "x@1.2.3.4:5")]);
+            request.path = path.to_owned();
+            request.body = "body".into();
+            request.peer = peer.map(|ip| format!("{ip}:1000").parse().unwrap());
+            wire_message(&inner, &request).unwrap().status.as_u16()
+        };
+        let good = Some("1.2.3.4");
+        assert_eq!(check("/a/b", good), 202);
+        let (from, body) = shown.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+        assert_eq!((from.to_string().as_str(), &body[..]), ("x@1.2.3.4:5", &b"body"[..]));
+        // The name is no matter of the wire's.
+        assert_eq!(check("/a/unknown", good), 202);
+        assert_eq!(check("/nobody/b", good), 404);
+        assert_eq!(check("a/b", good), 400);
+        assert_eq!(check("/a/b", Some("1.2.3.5")), 400);
+        assert_eq!(check("/a/b", None), 400);
+        assert!(shown.try_recv().is_err());
+    }
 }
