@@ -28,7 +28,9 @@ use crate::{Allocation, Allocator, AllocatorError, Options};
 /// # impl Process for Master {
 /// fn initialize(&mut self, ctx: &mut Context<Self>) {
 ///     let offers = ctx.defer(|master: &mut Master, allocation: Allocation, ctx| {});
-///     let process = AllocatorProcess::new(Options::default(), move |allocation| drop(offers.call(allocation)));
+///     let process = AllocatorProcess::new(Options::default(), move |allocation| {
+///         offers.call(allocation);
+///     });
 ///     let allocator = ctx.spawn("allocator", process).expect("nothing else is called `allocator`");
 ///     // Later, in any handler:
 ///     allocator.call(|allocator, ctx| allocator.pause(ctx));

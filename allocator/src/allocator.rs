@@ -111,6 +111,9 @@ impl Allocator {
         if self.framework_keys.contains_key(id) {
             return Err(AllocatorError::KnownFramework(id.value.clone()));
         }
+        if matches!(&*id.value, "" | ".") || id.value.contains('/') {
+            return Err(AllocatorError::InvalidFrameworkId(id.value.clone()));
+        }
         let roles = roles_of(info);
         roles.iter().try_for_each(|role| check_role(role))?;
         for (agent_id, resources) in used {
@@ -523,7 +526,7 @@ impl Allocator {
         let mut amounts = Amounts::default();
         for entry in resources {
             if let Some(scalar) = entry.scalar() {
-                amounts.add_one(self.pool.name(entry.name().as_str()), u128::from(scalar.thousandths()));
+                amounts.add_one(self.pool.name(entry.name()), u128::from(scalar.thousandths()));
             }
         }
         amounts
@@ -685,13 +688,13 @@ impl Allocator {
 
     /// How much of a scalar resource all agents have, in its own unit.
     pub fn total(&self, name: &Name) -> f64 {
-        self.pool.find(name.as_str()).map_or(0.0, |id| self.pool.total(id) as f64 / 1000.0)
+        self.pool.find(name).map_or(0.0, |id| self.pool.total(id) as f64 / 1000.0)
     }
 
     /// How much of a scalar resource known frameworks hold or are offered, in its own unit.
     pub fn offered_or_allocated(&self, name: &Name) -> f64 {
         let held = self.role_sorter.held_by_all();
-        self.pool.find(name.as_str()).map_or(0.0, |id| held.get(id) as f64 / 1000.0)
+        self.pool.find(name).map_or(0.0, |id| held.get(id) as f64 / 1000.0)
     }
 
     /// The roles in which some framework is subscribed or holds something.

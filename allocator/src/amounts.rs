@@ -3,7 +3,9 @@
 //! Shares need only "how much of each scalar", for thousands of clients, many times a second. Neither
 //! string comparison nor the reservations, volumes and labels of a full `Resources` belong there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::resources::Name;
 
 /// The number standing for a resource name, valid within the [`Pool`] that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,14 +68,14 @@ impl Amounts {
 /// Also the register of resource names. A name, once seen, keeps its number.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
-    ids: HashMap<String, NameId>,
-    names: Vec<Name>,
+    ids: BTreeMap<Name, NameId>,
+    names: Vec<Named>,
     version: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Name {
-    name: String,
+struct Named {
+    name: Name,
     excluded: bool,
     total: u128,
     total_f64: f64,
@@ -84,31 +86,31 @@ impl Pool {
     pub fn new(excluded: &BTreeSet<String>) -> Pool {
         let mut pool = Pool::default();
         for name in excluded {
-            let NameId(id) = pool.name(name);
+            let NameId(id) = pool.name(&name.into());
             pool.names[id as usize].excluded = true;
         }
         pool
     }
 
     /// The number of a resource name.
-    pub fn name(&mut self, name: &str) -> NameId {
+    pub fn name(&mut self, name: &Name) -> NameId {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
         let id = NameId(self.names.len() as u32);
-        self.names.push(Name { name: name.to_owned(), excluded: false, total: 0, total_f64: 0.0 });
-        self.ids.insert(name.to_owned(), id);
+        self.names.push(Named { name: name.clone(), excluded: false, total: 0, total_f64: 0.0 });
+        self.ids.insert(name.clone(), id);
         id
     }
 
     /// The number of a resource name, if anyone has mentioned that name.
-    pub fn find(&self, name: &str) -> Option<NameId> {
+    pub fn find(&self, name: &Name) -> Option<NameId> {
         self.ids.get(name).copied()
     }
 
     /// The name behind a number.
     pub fn name_of(&self, id: NameId) -> &str {
-        self.names.get(id.0 as usize).map_or("", |name| &name.name)
+        self.names.get(id.0 as usize).map_or("", |named| named.name.as_str())
     }
 
     /// How much of one resource there is, in thousandths.
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn a_huge_amount_comes_and_goes_without_a_trace() {
         let mut pool = Pool::default();
-        let (cpus, mem) = (pool.name("cpus"), pool.name("mem"));
+        let (cpus, mem) = (pool.name(&Name::CPUS), pool.name(&Name::MEM));
         let mut small = Amounts::default();
         small.add_one(cpus, 4000);
         let mut huge = Amounts::default();
@@ -181,7 +183,7 @@ mod tests {
     fn excluded_names_and_names_nobody_has_do_not_count() {
         let mut pool = Pool::new(&BTreeSet::from(["gpus".to_owned()]));
         let mut total = Amounts::default();
-        let (cpus, gpus, mem) = (pool.name("cpus"), pool.name("gpus"), pool.name("mem"));
+        let (cpus, gpus, mem) = (pool.name(&Name::CPUS), pool.name(&Name::GPUS), pool.name(&Name::MEM));
         total.add_one(cpus, 10_000);
         total.add_one(gpus, 1000);
         pool.grow(&total);

@@ -14,6 +14,9 @@ pub enum AllocatorError {
     /// No such agent was added.
     #[error("agent {0} is not known to the allocator; add it first")]
     UnknownAgent(String),
+    /// An id that cannot stand among the clients of a role.
+    #[error("`{0}` is not the id of a framework: it must not be empty or `.`, nor contain `/`")]
+    InvalidFrameworkId(String),
     /// An agent was added twice.
     #[error("agent {0} was added already; update it instead")]
     KnownAgent(String),

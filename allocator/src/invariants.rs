@@ -94,8 +94,7 @@ impl Allocator {
                 let here = self.agents.get(agent.0).and_then(|agent| agent.held.get(&key));
                 let here = here.ok_or_else(|| format!("{name} holds nothing on {agent:?}"))?;
                 for entry in here {
-                    if let (Some(id), Some(scalar)) = (self.pool.find(entry.name().as_str()), entry.scalar())
-                    {
+                    if let (Some(id), Some(scalar)) = (self.pool.find(entry.name()), entry.scalar()) {
                         held.add_one(id, u128::from(scalar.thousandths()));
                     }
                 }

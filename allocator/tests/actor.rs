@@ -25,8 +25,9 @@ struct Master {
 impl Process for Master {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         let offers = ctx.defer(|master: &mut Master, allocation, _| master.allocations.push(allocation));
-        let process =
-            AllocatorProcess::new(Options::default(), move |allocation| drop(offers.call(allocation)));
+        let process = AllocatorProcess::new(Options::default(), move |allocation| {
+            offers.call(allocation);
+        });
         self.allocator = Some(ctx.spawn("allocator", process).unwrap());
     }
 }

@@ -645,12 +645,13 @@ fn what_happens_during_a_pause_is_answered_after_it() {
 #[test]
 fn calls_that_make_no_sense_are_refused_and_change_nothing() {
     check(
-        "framework f role=r | framework f role=r | framework g role=a//b | agent a1 cpus:1;mem:100
+        "framework f role=r | framework f role=r | framework x/y role=r | framework g role=a//b | agent a1 cpus:1;mem:100
          agent a1 cpus:1 | run | update_framework f role=. | remove_agent a2 | revive g
          weight r 0 | weight r -1 | weight r NaN | weight r/ 2
          decline f a1 5 cpus:2",
         expect![[r#"
             error: framework f was added already; update it instead
+            error: `x/y` is not the id of a framework: it must not be empty or `.`, nor contain `/`
             error: `a//b` is not a role: components between `/` must not be empty or `.`
             error: agent a1 was added already; update it instead
             f <- a1 cpus:1; mem:100

@@ -163,8 +163,6 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn nobody_sees_what_he_should_not_and_in_the_end_all_is_free(
         history in prop::collection::vec(statement(), 1..80),

@@ -1,9 +1,11 @@
+use api::resources::Name;
+
 use super::*;
 
 /// `cpus,mem` pairs and the like as amounts.
 fn amounts(pool: &mut Pool, text: &str) -> Amounts {
     let mut amounts = Amounts::default();
-    for (name, amount) in ["cpus", "mem"].into_iter().zip(text.split(',')) {
+    for (name, amount) in [Name::CPUS, Name::MEM].iter().zip(text.split(',')) {
         let thousandths = (amount.trim().parse::<f64>().unwrap() * 1000.0).round() as u128;
         amounts.add_one(pool.name(name), thousandths);
     }

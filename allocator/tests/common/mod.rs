@@ -95,11 +95,14 @@ impl Cluster {
                 });
                 let info = agent_info(option("host").unwrap_or(id), option("attribute"));
                 let capabilities = agent_capabilities(words.contains(&"old"));
-                self.agents.insert(id.to_owned(), info.clone());
+                if !self.agents.contains_key(id) {
+                    self.agents.insert(id.to_owned(), info.clone());
+                }
                 self.allocator.add_agent(&aid, &info, &capabilities, resources(word(2)), used.as_slice())
             }
             "remove_agent" => {
                 self.held.retain(|(_, agent), _| agent != id);
+                self.agents.remove(id);
                 self.allocator.remove_agent(&aid)
             }
             "activate_agent" => self.allocator.activate_agent(&aid),
@@ -109,9 +112,9 @@ impl Cluster {
                 self.allocator.update_agent(&aid, &info, Some(resources(word(2))), None)
             }
             "attribute" => {
-                let info = self.agents.get(id).cloned().unwrap_or_default();
-                let info = agent_info(&info.hostname, Some(word(2)));
-                self.allocator.update_agent(&aid, &info, None, None)
+                let info = self.agents.entry(id.to_owned()).or_default();
+                *info = agent_info(&info.hostname, Some(word(2)));
+                self.allocator.update_agent(&aid, info, None, None)
             }
             "upgrade_agent" => {
                 let capabilities = agent_capabilities(false);
