@@ -75,10 +75,9 @@ fn walk(
         let Some((position, field)) = schema.by_number(number) else { continue };
         match (value, field.kind.as_enum(), field.kind.as_message()) {
             (Value::Varint(value), Some(it), _) if field.label == Label::Required => {
-                // Negative numbers travel as 64 bits.
-                if i32::try_from(value.cast_signed()).is_ok_and(|value| it.has(value)) {
-                    seen |= 1 << position;
-                }
+                // Negative numbers travel as 64 bits. Of several, prost keeps the last.
+                let known = i32::try_from(value.cast_signed()).is_ok_and(|value| it.has(value));
+                seen = seen & !(1 << position) | u64::from(known) << position;
             }
             (Value::Bytes(inner), _, Some(message)) => {
                 seen |= 1 << position;
@@ -91,6 +90,13 @@ fn walk(
                 } else {
                     walk(message, inner, Some(&path), depth + 1, missing)?;
                 }
+            }
+            // prost reads an entry of a map whatever its wire type says; it must not read what was not checked.
+            _ if field.label == Label::Map => {
+                return Err((
+                    Path::field(at, field.name).to_string(),
+                    "an entry of a map that is not a message",
+                ));
             }
             _ => seen |= 1 << position,
         }
@@ -223,6 +229,10 @@ mod tests {
         let status =
             v1::TaskStatus { task_id: v1::TaskId { value: "t".into() }, state: 99, ..Default::default() };
         assert_eq!(error::<v1::TaskStatus>(&status.encode_to_vec()), "Missing required fields: state");
+        // Also after a known one: prost keeps the last.
+        let known = v1::TaskStatus { state: 1, ..status.clone() };
+        let both = [known.encode_to_vec(), status.encode_to_vec()].concat();
+        assert_eq!(error::<v1::TaskStatus>(&both), "Missing required fields: state");
     }
 
     #[test]
@@ -246,6 +256,13 @@ mod tests {
         assert!(error::<v1::TaskId>(&[0x0a, 1, 0xff]).contains("UTF-8"));
         let inside = error::<v1::scheduler::Call>(&[0x1a, 3, 0x0a, 1, 0x0a]);
         assert!(inside.contains("at `subscribe.framework_info`"), "{inside}");
+    }
+
+    #[test]
+    fn an_entry_of_a_map_is_a_message() {
+        // Field 2, guarantees: as a number, then as a group. prost alone would read both as a message.
+        assert!(error::<v1::quota::QuotaConfig>(&[0x0a, 0, 0x10, 0]).contains("at `guarantees`"));
+        assert!(error::<v1::quota::QuotaConfig>(&[0x0a, 0, 0x13, 0x14]).contains("at `guarantees`"));
     }
 
     #[test]
