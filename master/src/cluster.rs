@@ -70,6 +70,8 @@ pub struct Cluster {
     /// A reason to end this master's service, found by an event.
     pub(crate) fatal: Option<String>,
     pub(crate) now: Time,
+    /// How many live tasks are in each state.
+    n_tasks: BTreeMap<TaskState, usize>,
     effects: Vec<Effect>,
 }
 
@@ -86,6 +88,7 @@ impl Cluster {
             admitted_at_recovery: 0,
             fatal: None,
             now: Time::EPOCH,
+            n_tasks: BTreeMap::new(),
             effects: Vec::new(),
         }
     }
@@ -136,6 +139,21 @@ impl Cluster {
         self.push(Effect::Tell { to, framework_id: None, event });
         if let Some(stream) = stream {
             self.push(Effect::Hangup(stream));
+        }
+    }
+
+    /// How many live tasks are in a state.
+    pub fn n_tasks(&self, state: TaskState) -> usize {
+        self.n_tasks.get(&state).copied().unwrap_or(0)
+    }
+
+    /// A live task left one state for another, or came, or went.
+    pub(crate) fn note_state(&mut self, left: Option<TaskState>, entered: Option<TaskState>) {
+        if let Some(n) = left.and_then(|state| self.n_tasks.get_mut(&state)) {
+            *n = n.saturating_sub(1);
+        }
+        if let Some(state) = entered {
+            *self.n_tasks.entry(state).or_default() += 1;
         }
     }
 
@@ -231,6 +249,7 @@ impl Cluster {
     /// Walks everything and compares what is told twice. Returns what does not agree.
     pub fn check_invariants(&self) -> Result<(), String> {
         let mut used: BTreeMap<(&FrameworkId, &AgentId), Resources> = BTreeMap::new();
+        let mut n_tasks: BTreeMap<TaskState, usize> = BTreeMap::new();
         for (id, framework) in &self.frameworks.registered {
             if *id != framework.id || framework.info.id.as_ref() != Some(id) {
                 return Err(format!("framework {id} is kept under another's id"));
@@ -247,6 +266,7 @@ impl Cluster {
                 return Err(format!("the connection of framework {id} speaks for {owner:?}"));
             }
             for (task_id, task) in &framework.tasks {
+                *n_tasks.entry(task.state()).or_default() += 1;
                 let agent = self.agents.get(&task.agent_id);
                 if !agent.is_some_and(|agent| agent.tasks.contains(&(id.clone(), task_id.clone()))) {
                     return Err(format!("task {task_id} of {id} is not on its agent {}", task.agent_id));
@@ -266,6 +286,9 @@ impl Cluster {
                     return Err(format!("framework {id} lists offer {offer_id}, which it does not have"));
                 }
             }
+        }
+        if self.n_tasks.iter().any(|(state, n)| n_tasks.get(state).copied().unwrap_or(0) != *n) {
+            return Err(format!("tasks by state are {n_tasks:?}, but counted as {:?}", self.n_tasks));
         }
         used.retain(|_, resources| !resources.is_empty());
         let mut booked = 0;

@@ -1,5 +1,6 @@
 //! The master: agents, frameworks, offers and tasks, and the registry on Raft.
 
+mod actor;
 mod agent_life;
 pub mod agents;
 pub mod calls;
@@ -7,15 +8,26 @@ pub mod capabilities;
 pub mod cluster;
 pub mod effect;
 mod executors;
+mod flags;
 pub mod framework_life;
 pub mod frameworks;
+mod gauges;
+mod http;
 mod ids;
+mod intake;
+mod observer;
 mod offering;
 pub mod offers;
 mod reconcile;
 pub mod registry;
+mod start;
 mod status;
+pub mod streams;
 pub mod tasks;
 pub mod validation;
 
+pub use actor::Master;
+pub use flags::{Flags, InvalidFlag};
+pub use http::API_LEVEL;
 pub use ids::Ids;
+pub use start::{Handle, PROCESS_ID, StartError, start};

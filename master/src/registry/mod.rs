@@ -3,11 +3,13 @@
 
 mod log;
 mod operation;
+mod registrar;
 mod replica;
 mod state;
 mod watermark;
 
 pub use log::LogError;
 pub use operation::{Batch, Kind, Marked, Operation, Prune};
+pub use registrar::{Registrar, RegistrarError, Storage};
 pub use replica::{Outcomes, Replica, ReplicaError};
 pub use state::{Refused, Registry};

@@ -1,0 +1,81 @@
+//! One process per agent that pings it. The pings also tell the agent whether the master thinks it connected.
+
+use std::time::Duration;
+
+use api::internal::{PingSlaveMessage, PongSlaveMessage};
+use api::v1::AgentId;
+use libprocess::{Context, Pid, Process, Upid};
+
+use crate::actor::Master;
+
+/// Watches one agent.
+pub(crate) struct Observer {
+    master: Pid<Master>,
+    agent_id: AgentId,
+    agent: Upid,
+    connected: bool,
+    interval: Duration,
+    max_timeouts: u32,
+    timeouts: u32,
+    ponged: bool,
+}
+
+impl Observer {
+    pub(crate) fn new(
+        master: Pid<Master>,
+        agent_id: AgentId,
+        agent: Upid,
+        interval: Duration,
+        max_timeouts: u32,
+    ) -> Self {
+        Observer {
+            master,
+            agent_id,
+            agent,
+            connected: true,
+            interval,
+            max_timeouts,
+            timeouts: 0,
+            ponged: true,
+        }
+    }
+
+    /// The connection broke (no address), or is there again, perhaps at another address.
+    pub(crate) fn set_connection(&mut self, agent: Option<Upid>) {
+        self.connected = agent.is_some();
+        if let Some(agent) = agent {
+            self.agent = agent;
+            self.timeouts = 0;
+        }
+    }
+
+    fn ping(&mut self, ctx: &mut Context<Self>) {
+        self.ponged = false;
+        ctx.send(&self.agent, PingSlaveMessage { connected: self.connected });
+        ctx.delay(self.interval, Self::check);
+    }
+
+    fn check(&mut self, ctx: &mut Context<Self>) {
+        if !self.ponged {
+            self.timeouts += 1;
+            if self.timeouts >= self.max_timeouts {
+                // Pings go on: whether the agent is given up is for the master to say.
+                let id = self.agent_id.clone();
+                self.master.call(move |master, ctx| master.agent_is_silent(&id, ctx));
+            }
+        }
+        self.ping(ctx);
+    }
+
+    fn pong(&mut self, _: PongSlaveMessage, _: &mut Context<Self>) {
+        self.ponged = true;
+        self.timeouts = 0;
+    }
+}
+
+impl Process for Observer {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(Self::pong);
+        self.ping(ctx);
+    }
+}
