@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::check;
+use allocator::Options;
+use common::{check, check_with};
 use expect_test::expect;
 
 #[test]
@@ -165,6 +166,47 @@ fn ports_count_their_numbers_towards_a_minimum() {
         "framework f role=r min=ports:5 | agent a1 cpus:9;ports:[1-4] | agent a2 ports:[1-2,7-9] | run",
         expect![[r#"
             f <- a2 ports:[1-2, 7-9]
+        "#]],
+    );
+}
+
+#[test]
+fn without_any_minimum_every_scrap_is_offered() {
+    check_with(
+        Options { min_allocatable_resources: Vec::new(), ..Options::default() },
+        "framework f role=r | agent a1 cpus:1;ports:[1-9] | run | recover f a1 cpus:0.001 | cycle",
+        expect![[r#"
+            f <- a1 cpus:1; ports:[1-9]
+            f <- a1 cpus:0.001
+        "#]],
+    );
+}
+
+#[test]
+fn excluded_names_do_not_count_towards_a_share() {
+    let script = "framework f role=r | agent a1 cpus:1;mem:100;gpus:4 | framework g role=s caps=gpu | run
+                  update_framework f role=r caps=gpu | agent a2 cpus:2;mem:200 | run
+                  agent a3 cpus:2;mem:200 | run | agent a4 cpus:1;mem:100 | run";
+    check(
+        script,
+        expect![[r#"
+            g <- a1 cpus:1; mem:100; gpus:4
+            f <- a2 cpus:2; mem:200
+            f <- a3 cpus:2; mem:200
+            f <- a4 cpus:1; mem:100
+        "#]],
+    );
+    check_with(
+        Options {
+            fair_sharing_excluded_resource_names: std::collections::BTreeSet::from(["gpus".to_owned()]),
+            ..Options::default()
+        },
+        script,
+        expect![[r#"
+            g <- a1 cpus:1; mem:100; gpus:4
+            f <- a2 cpus:2; mem:200
+            g <- a3 cpus:2; mem:200
+            f <- a4 cpus:1; mem:100
         "#]],
     );
 }

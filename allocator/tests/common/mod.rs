@@ -21,6 +21,12 @@ pub(crate) fn check(script: &str, expected: expect_test::Expect) {
     expected.assert_eq(&Cluster::default().run(script));
 }
 
+/// [`check`] under other options.
+#[track_caller]
+pub(crate) fn check_with(options: Options, script: &str, expected: expect_test::Expect) {
+    expected.assert_eq(&Cluster::new(options, 1).run(script));
+}
+
 /// An allocator, and what its caller would remember: who holds what since when it was offered.
 pub(crate) struct Cluster {
     pub(crate) allocator: Allocator,

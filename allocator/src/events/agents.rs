@@ -1,0 +1,149 @@
+//! Agents come, change and go.
+
+use std::collections::BTreeSet;
+
+use api::resources::Resources;
+use api::v1::agent_info::Capability;
+use api::v1::{AgentId, AgentInfo, FrameworkId};
+
+use super::{Result, check_allocated};
+use crate::agents::{Agent, Capabilities};
+use crate::keys::AgentKey;
+use crate::{Allocator, AllocatorError};
+
+impl Allocator {
+    /// Adds an agent, active. It becomes a candidate.
+    ///
+    /// `used` is what frameworks hold of it, each entry allocated to a role; frameworks may be added later.
+    pub fn add_agent(
+        &mut self,
+        id: &AgentId,
+        info: &AgentInfo,
+        capabilities: &[Capability],
+        total: Resources,
+        used: &[(FrameworkId, Resources)],
+    ) -> Result<()> {
+        if self.agent_keys.contains_key(id) {
+            return Err(AllocatorError::KnownAgent(id.value.clone()));
+        }
+        for (framework_id, resources) in used {
+            check_allocated(framework_id, id, resources)?;
+        }
+        let amounts = self.amounts(&total);
+        self.pool.grow(&amounts);
+        let agent = AgentKey(self.agents.insert(Agent::new(id.clone(), info, capabilities, total, amounts)));
+        self.agent_keys.insert(id.clone(), agent);
+        for (framework_id, resources) in used.iter().filter(|(_, resources)| !resources.is_empty()) {
+            match self.framework_keys.get(framework_id) {
+                Some(&framework) => self.hold_all(framework, agent, resources),
+                None => {
+                    let state = &mut self.agents[agent.0];
+                    *state.strangers.entry(framework_id.clone()).or_default() += resources;
+                    state.take(&resources.clone().unallocated());
+                    self.stranger_agents.entry(framework_id.clone()).or_default().insert(agent);
+                }
+            }
+        }
+        self.unsettled.insert(agent.0);
+        self.consider(agent);
+        Ok(())
+    }
+
+    /// Forgets an agent, what frameworks hold of it, and what they refused of it.
+    pub fn remove_agent(&mut self, id: &AgentId) -> Result<()> {
+        let agent = self.agent(id)?;
+        for (client, held) in self.agents[agent.0].held.clone() {
+            self.release(client, agent, &held);
+            self.untrack_if_idle(client);
+        }
+        self.filters.drop_agent(agent);
+        let state = self.agents.remove(agent.0);
+        for framework_id in state.strangers.keys() {
+            self.forget_stranger(framework_id, agent);
+        }
+        self.pool.shrink(&state.amounts);
+        self.agent_keys.remove(id);
+        self.unsettled.remove(agent.0);
+        self.candidates.some.remove(agent.0);
+        Ok(())
+    }
+
+    /// Replaces what is known of an agent; `None` leaves a part as it is. It becomes a candidate if that
+    /// changed anything. When its attributes change, everything that was refused of it is forgotten.
+    pub fn update_agent(
+        &mut self,
+        id: &AgentId,
+        info: &AgentInfo,
+        total: Option<Resources>,
+        capabilities: Option<&[Capability]>,
+    ) -> Result<()> {
+        let agent = self.agent(id)?;
+        let state = &mut self.agents[agent.0];
+        let mut changed = false;
+        if state.attributes != info.attributes {
+            state.attributes = info.attributes.clone();
+            self.filters.drop_agent(agent);
+            changed = true;
+        }
+        if state.hostname != info.hostname {
+            state.hostname = info.hostname.clone();
+            changed = true;
+        }
+        if let Some(capabilities) = capabilities.map(Capabilities::of)
+            && capabilities != state.capabilities
+        {
+            state.capabilities = capabilities;
+            changed = true;
+        }
+        if let Some(total) = total.filter(|total| *total != state.total) {
+            let amounts = self.amounts(&total);
+            let state = &mut self.agents[agent.0];
+            self.pool.shrink(&state.amounts);
+            self.pool.grow(&amounts);
+            state.set_total(total, amounts);
+            changed = true;
+        }
+        if changed {
+            self.reconsider(agent);
+            self.consider(agent);
+        }
+        Ok(())
+    }
+
+    /// The agent's resources may be offered again, from the next cycle that looks at it.
+    pub fn activate_agent(&mut self, id: &AgentId) -> Result<()> {
+        let agent = self.agent(id)?;
+        self.agents[agent.0].active = true;
+        self.unsettled.insert(agent.0);
+        Ok(())
+    }
+
+    /// Nothing of the agent is offered any more.
+    pub fn deactivate_agent(&mut self, id: &AgentId) -> Result<()> {
+        let agent = self.agent(id)?;
+        self.agents[agent.0].active = false;
+        Ok(())
+    }
+
+    /// Offers only agents of these hostnames; `None` is all of them, an empty set none.
+    pub fn update_whitelist(&mut self, hostnames: Option<BTreeSet<String>>) {
+        self.whitelist = hostnames;
+        for (agent, _) in self.agents.iter() {
+            self.unsettled.insert(agent);
+        }
+    }
+
+    fn consider(&mut self, agent: AgentKey) {
+        self.candidates.some.insert(agent.0);
+    }
+
+    /// What the agent remembers of refusals by its clients does not hold any more.
+    fn reconsider(&mut self, agent: AgentKey) {
+        self.agents[agent.0].declined.clear();
+        self.unsettled.insert(agent.0);
+    }
+
+    fn agent(&self, id: &AgentId) -> Result<AgentKey> {
+        self.agent_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownAgent(id.value.clone()))
+    }
+}

@@ -1,0 +1,174 @@
+//! Frameworks come, change and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::resources::Resources;
+use api::v1::{AgentId, FrameworkId, FrameworkInfo};
+
+use super::{Result, check_allocated, check_role};
+use crate::frameworks::{Capabilities, Framework, roles_of};
+use crate::keys::{ClientKey, FrameworkKey};
+use crate::{Allocator, AllocatorError};
+
+impl Allocator {
+    /// Adds a framework under each of its roles; in `suppressed_roles` it is offered nothing until revived.
+    ///
+    /// `used` is what it already holds, each entry allocated to a role, as after a failover of the master.
+    /// Agents not added yet bring it along themselves. Resources an agent came with count once.
+    /// If the framework is active, all agents become candidates.
+    pub fn add_framework(
+        &mut self,
+        id: &FrameworkId,
+        info: &FrameworkInfo,
+        used: &[(AgentId, Resources)],
+        active: bool,
+        suppressed_roles: &BTreeSet<String>,
+    ) -> Result<()> {
+        if self.framework_keys.contains_key(id) {
+            return Err(AllocatorError::KnownFramework(id.value.clone()));
+        }
+        if matches!(&*id.value, "" | ".") || id.value.contains('/') {
+            return Err(AllocatorError::InvalidFrameworkId(id.value.clone()));
+        }
+        let roles = roles_of(info);
+        roles.iter().try_for_each(|role| check_role(role))?;
+        for (agent_id, resources) in used {
+            check_allocated(id, agent_id, resources)?;
+        }
+        let key = FrameworkKey(self.frameworks.insert(Framework {
+            id: id.clone(),
+            active,
+            capabilities: Capabilities::of(&info.capabilities),
+            clients: BTreeMap::new(),
+        }));
+        self.framework_keys.insert(id.clone(), key);
+        for role in roles {
+            self.subscribe(key, role, info, suppressed_roles.contains(role));
+        }
+        let claimed = self.stranger_agents.remove(id).unwrap_or_default();
+        for &agent in &claimed {
+            if let Some(held) = self.agents[agent.0].strangers.remove(id) {
+                self.agents[agent.0].put_back(&held.clone().unallocated());
+                self.hold_all(key, agent, &held);
+            }
+        }
+        for (agent_id, resources) in used {
+            if let Some(&agent) = self.agent_keys.get(agent_id)
+                && !claimed.contains(&agent)
+            {
+                self.hold_all(key, agent, resources);
+            }
+        }
+        if active {
+            self.consider_all_agents();
+        }
+        Ok(())
+    }
+
+    /// Forgets a framework; whatever it holds is free again.
+    pub fn remove_framework(&mut self, id: &FrameworkId) -> Result<()> {
+        let key = self.framework(id)?;
+        for client in self.clients_of(key) {
+            for agent in self.clients[client.0].agents.clone() {
+                if let Some(held) = self.agents[agent.0].held.get(&client).cloned() {
+                    self.release(client, agent, &held);
+                }
+            }
+            self.untrack(client);
+        }
+        self.frameworks.remove(key.0);
+        self.framework_keys.remove(id);
+        Ok(())
+    }
+
+    /// Offers may go to the framework again. All agents become candidates.
+    pub fn activate_framework(&mut self, id: &FrameworkId) -> Result<()> {
+        let key = self.framework(id)?;
+        self.frameworks[key.0].active = true;
+        self.clients_of(key).into_iter().for_each(|client| self.update_activity(client));
+        self.consider_all_agents();
+        Ok(())
+    }
+
+    /// No more offers to the framework. What it refused is forgotten: it may come back as somebody else.
+    pub fn deactivate_framework(&mut self, id: &FrameworkId) -> Result<()> {
+        let key = self.framework(id)?;
+        self.frameworks[key.0].active = false;
+        for client in self.clients_of(key) {
+            self.update_activity(client);
+            self.filters.drop_client(client);
+        }
+        Ok(())
+    }
+
+    /// Replaces what the framework says of itself, and which of its roles are suppressed.
+    ///
+    /// In a role it left it keeps what it holds there, and is tracked until it has given that back.
+    pub fn update_framework(
+        &mut self,
+        id: &FrameworkId,
+        info: &FrameworkInfo,
+        suppressed_roles: &BTreeSet<String>,
+    ) -> Result<()> {
+        let key = self.framework(id)?;
+        let roles = roles_of(info);
+        roles.iter().try_for_each(|role| check_role(role))?;
+        let capabilities = Capabilities::of(&info.capabilities);
+        if self.frameworks[key.0].capabilities != capabilities {
+            self.frameworks[key.0].capabilities = capabilities;
+            for client in self.clients_of(key) {
+                self.refreshed(client);
+            }
+        }
+        for client in self.clients_of(key) {
+            let role = self.roles[self.clients[client.0].role.0].name.clone();
+            if !roles.contains(&*role) && self.clients[client.0].subscribed {
+                self.clients[client.0].subscribed = false;
+                self.update_activity(client);
+                self.filters.drop_client(client);
+                self.untrack_if_idle(client);
+            }
+        }
+        for role in roles {
+            self.subscribe(key, role, info, suppressed_roles.contains(role));
+        }
+        Ok(())
+    }
+
+    /// No offers to the framework in these roles, in all of its roles if there are none, until it revives them.
+    /// What it refused stays refused.
+    pub fn suppress_offers(&mut self, id: &FrameworkId, roles: &BTreeSet<String>) -> Result<()> {
+        for client in self.subscribed_clients(id, roles)? {
+            self.clients[client.0].suppressed = true;
+            self.update_activity(client);
+        }
+        Ok(())
+    }
+
+    /// Offers to the framework in these roles again, in all of its roles if there are none, and forgets what
+    /// it refused in them. All agents become candidates.
+    pub fn revive_offers(&mut self, id: &FrameworkId, roles: &BTreeSet<String>) -> Result<()> {
+        for client in self.subscribed_clients(id, roles)? {
+            self.revive(client);
+        }
+        self.consider_all_agents();
+        Ok(())
+    }
+
+    fn framework(&self, id: &FrameworkId) -> Result<FrameworkKey> {
+        self.framework_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownFramework(id.value.clone()))
+    }
+
+    fn clients_of(&self, framework: FrameworkKey) -> Vec<ClientKey> {
+        self.frameworks[framework.0].clients.values().copied().collect()
+    }
+
+    /// The framework's clients of those roles it is subscribed to; of all of them if `roles` is empty.
+    fn subscribed_clients(&self, id: &FrameworkId, roles: &BTreeSet<String>) -> Result<Vec<ClientKey>> {
+        let framework = &self.frameworks[self.framework(id)?.0];
+        let wanted = framework.clients.iter().filter(|(role, client)| {
+            self.clients[client.0].subscribed && (roles.is_empty() || roles.contains(&***role))
+        });
+        Ok(wanted.map(|(_, client)| *client).collect())
+    }
+}

@@ -1,0 +1,35 @@
+//! What happens in the cluster, one file for those it happens to.
+
+mod agents;
+mod frameworks;
+mod resources;
+
+use api::resources::Resources;
+use api::v1::{AgentId, FrameworkId};
+
+use crate::AllocatorError;
+
+pub(crate) type Result<T> = std::result::Result<T, AllocatorError>;
+
+pub(crate) fn check_role(role: &str) -> Result<()> {
+    match role.split('/').any(|name| name.is_empty() || name == ".") {
+        true => Err(AllocatorError::InvalidRole { role: role.to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// Held resources have to say in which role, and it has to be one.
+pub(crate) fn check_allocated(
+    framework_id: &FrameworkId,
+    agent_id: &AgentId,
+    resources: &Resources,
+) -> Result<()> {
+    resources.iter().try_for_each(|entry| match entry.allocated_to() {
+        Some(role) => check_role(role),
+        None => Err(AllocatorError::NotAllocated {
+            framework_id: framework_id.value.clone(),
+            agent_id: agent_id.value.clone(),
+            resources: resources.clone(),
+        }),
+    })
+}
