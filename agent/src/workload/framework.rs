@@ -60,7 +60,7 @@ impl Framework {
 }
 
 /// Whether a framework said it can do something.
-pub(super) fn is_capable_of(info: &FrameworkInfo, capability: capability::Type) -> bool {
+pub(crate) fn is_capable_of(info: &FrameworkInfo, capability: capability::Type) -> bool {
     info.capabilities.iter().any(|has| has.r#type == Some(capability as i32))
 }
 

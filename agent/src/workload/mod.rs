@@ -27,10 +27,12 @@ use libprocess::Upid;
 use uuid::Uuid;
 
 pub use self::executor::{Executor, ExecutorState};
+pub(crate) use self::framework::is_capable_of;
 pub use self::framework::{Framework, FrameworkState};
 pub use self::launch::RunTask;
 pub use self::registration::{Refusal, Subscription};
 pub use self::updates::Ignored;
+pub(crate) use self::updates::describe;
 use crate::checkpoint::Write;
 use crate::flags::Flags;
 use crate::layout::Layout;

@@ -1,0 +1,297 @@
+//! Becoming known to a master, and noticing that one no longer is.
+
+use std::time::Duration;
+
+use api::internal::{
+    PingSlaveMessage, PongSlaveMessage, RegisterSlaveMessage, SlaveRegisteredMessage,
+    SlaveReregisteredMessage, UpdateSlaveMessage,
+};
+use api::v1::agent_info::{Capability, capability};
+use api::v1::{AgentId, Uuid};
+use libprocess::{Context, Timer, Upid};
+use rand::Rng as _;
+
+use super::{Agent, AgentState};
+use crate::checkpoint::Write;
+use crate::journal;
+
+/// How long to wait for a ping when the master has not said.
+const PING_TIMEOUT: Duration = Duration::from_secs(75);
+/// The longest span that a wait between two attempts to register is drawn from.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// What this agent can do.
+const CAPABILITIES: [capability::Type; 8] = [
+    capability::Type::MultiRole,
+    capability::Type::HierarchicalRole,
+    capability::Type::ReservationRefinement,
+    capability::Type::ResourceProvider,
+    capability::Type::ResizeVolume,
+    capability::Type::AgentOperationFeedback,
+    capability::Type::AgentDraining,
+    capability::Type::TaskResourceLimits,
+];
+
+/// Which master, and how far things are with it.
+pub(crate) struct Registration {
+    /// Where masters may be.
+    masters: Vec<Upid>,
+    /// Which of them is tried, or knows us.
+    current: usize,
+    /// The master as it calls itself, once it knows us: it may advertise another address.
+    known_by: Option<Upid>,
+    /// Its host name for `/state`.
+    pub(crate) master_hostname: Option<String>,
+    attempt: Option<Timer>,
+    ping: Option<Timer>,
+    ping_timeout: Duration,
+}
+
+impl Registration {
+    pub(super) fn new(masters: Vec<Upid>) -> Registration {
+        Registration {
+            masters,
+            current: 0,
+            known_by: None,
+            master_hostname: None,
+            attempt: None,
+            ping: None,
+            ping_timeout: PING_TIMEOUT,
+        }
+    }
+
+    fn tried(&self) -> Option<&Upid> {
+        self.masters.get(self.current % self.masters.len().max(1))
+    }
+
+    /// The master that knows this agent.
+    pub(crate) fn registered_with(&self) -> Option<&Upid> {
+        self.known_by.as_ref()
+    }
+
+    /// Whether a message is from the master that is tried, or that knows us. A master may be reached under
+    /// another address than it advertises, so while registering its name and port have to do.
+    fn is_master(&self, from: &Upid) -> bool {
+        match &self.known_by {
+            Some(known_by) => known_by == from,
+            None => self.tried().is_some_and(|tried| {
+                tried.id() == from.id() && tried.address().port() == from.address().port()
+            }),
+        }
+    }
+}
+
+/// What this agent can do, as messages carry it.
+pub(crate) fn capabilities() -> Vec<Capability> {
+    CAPABILITIES.map(|can| Capability { r#type: Some(can as i32) }).into()
+}
+
+impl Agent {
+    /// Whether a message is from the master; if not, it is to be ignored.
+    pub(super) fn is_from_master(&self, from: &Upid, what: &str) -> bool {
+        let is_master = self.registration.is_master(from);
+        if !is_master {
+            tracing::warn!(%from, what, "ignoring a message from somebody who is not the master");
+        }
+        is_master
+    }
+
+    /// No master knows us: look for one.
+    pub(super) fn detect(&mut self, ctx: &mut Context<Self>) {
+        if self.state == AgentState::Terminating {
+            return;
+        }
+        self.state = AgentState::Disconnected;
+        self.registration.known_by = None;
+        self.pause_updates();
+        for timer in [self.registration.attempt.take(), self.registration.ping.take()].into_iter().flatten() {
+            timer.cancel();
+        }
+        let factor = self.flags.registration_backoff_factor;
+        // A master that restarts is met by all its agents; they are not to come all at once.
+        let wait = factor.mul_f64(ctx.rng().random::<f64>());
+        self.attempt_after(wait, factor * 2, ctx);
+    }
+
+    fn attempt_after(&mut self, wait: Duration, backoff: Duration, ctx: &mut Context<Self>) {
+        let timer = ctx.delay(wait, move |agent, ctx| {
+            if agent.state == AgentState::Disconnected {
+                agent.register(backoff, ctx);
+            }
+        });
+        self.registration.attempt = Some(timer);
+    }
+
+    fn register(&mut self, backoff: Duration, ctx: &mut Context<Self>) {
+        let Some(master) = self.registration.tried().cloned() else { return };
+        ctx.link(&master);
+        let (version, resource_version_uuid) = self.version();
+        if self.workload.info.id.is_none() {
+            let message = RegisterSlaveMessage {
+                slave: self.workload.info.clone(),
+                checkpointed_resources: self.workload.checkpointed_resources.clone(),
+                version,
+                agent_capabilities: capabilities(),
+                resource_version_uuid,
+            };
+            ctx.send(&master, message);
+        } else {
+            let mut message = self.workload.reregistration();
+            message.version = version;
+            message.agent_capabilities = capabilities();
+            message.resource_version_uuid = resource_version_uuid;
+            ctx.send(&master, message);
+        }
+        let span = backoff.min(BACKOFF_MAX);
+        let wait = span.mul_f64(ctx.rng().random::<f64>());
+        self.attempt_after(wait, span * 2, ctx);
+    }
+
+    fn version(&self) -> (Option<String>, Option<Uuid>) {
+        let version = Some(crate::MESOS_VERSION.to_owned());
+        (version, Some(Uuid { value: self.workload.settings.resource_version.clone() }))
+    }
+
+    pub(super) fn registered(
+        &mut self,
+        from: &Upid,
+        message: SlaveRegisteredMessage,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.is_from_master(from, "registered") {
+            return;
+        }
+        if !self.accept_id(&message.slave_id, ctx) {
+            return;
+        }
+        let timeout = message.connection.and_then(|connection| connection.total_ping_timeout_seconds);
+        let layout = &self.workload.settings.layout;
+        let writes = [
+            Write::Link { path: layout.latest_agent(), target: message.slave_id.value.clone().into() },
+            Write::message(layout.agent_info(&message.slave_id), &self.workload.info),
+            Write::text(layout.boot_id(), boot_id()),
+        ];
+        for write in writes {
+            journal::write(self, write);
+        }
+        journal::run(self, ctx);
+        self.connected(from, timeout, ctx);
+    }
+
+    pub(super) fn reregistered(
+        &mut self,
+        from: &Upid,
+        message: SlaveReregisteredMessage,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.is_from_master(from, "re-registered") || !self.accept_id(&message.slave_id, ctx) {
+            return;
+        }
+        let timeout = message.connection.and_then(|connection| connection.total_ping_timeout_seconds);
+        self.connected(from, timeout, ctx);
+        for reconciliation in message.reconciliations {
+            self.turn(ctx, |workload, turn| workload.reconcile(&reconciliation, turn));
+        }
+    }
+
+    /// Takes the id the master gives; an agent that has one keeps it, or ends.
+    fn accept_id(&mut self, id: &AgentId, ctx: &mut Context<Self>) -> bool {
+        if let Err(error) = id.validate() {
+            tracing::error!(%error, "the master gave an id that is none");
+            return false;
+        }
+        match &self.workload.info.id {
+            Some(known) if known != id => {
+                tracing::error!(
+                    known = known.value,
+                    given = id.value,
+                    "the master gave another id; the agent ends"
+                );
+                ctx.terminate_self();
+                false
+            }
+            _ => {
+                self.workload.info.id = Some(id.clone());
+                self.state != AgentState::Terminating
+            }
+        }
+    }
+
+    fn connected(&mut self, master: &Upid, ping_timeout_secs: Option<f64>, ctx: &mut Context<Self>) {
+        let timeout = ping_timeout_secs.filter(|secs| secs.is_finite() && *secs > 0.0);
+        self.registration.ping_timeout =
+            timeout.map_or(PING_TIMEOUT, |secs| Duration::from_secs_f64(secs.min(1e9)));
+        self.expect_ping(ctx);
+        if self.state == AgentState::Running {
+            return;
+        }
+        if let Some(attempt) = self.registration.attempt.take() {
+            attempt.cancel();
+        }
+        tracing::info!(%master, agent = self.workload.agent_id().value, "registered");
+        self.state = AgentState::Running;
+        self.registration.known_by = Some(master.clone());
+        // Under the address it calls itself, by which its end would be reported.
+        ctx.link(master);
+        self.resume_updates();
+        let (_, resource_version_uuid) = self.version();
+        let message = UpdateSlaveMessage {
+            slave_id: self.workload.agent_id(),
+            update_oversubscribed_resources: Some(false),
+            operations: Some(Default::default()),
+            resource_version_uuid,
+            ..Default::default()
+        };
+        ctx.send(master, message);
+    }
+
+    fn expect_ping(&mut self, ctx: &mut Context<Self>) {
+        let timer = ctx.delay(self.registration.ping_timeout, |agent, ctx| {
+            if agent.state == AgentState::Running {
+                tracing::warn!("no ping from the master for too long; registering again");
+                agent.try_next_master();
+                agent.detect(ctx);
+            }
+        });
+        if let Some(earlier) = self.registration.ping.replace(timer) {
+            earlier.cancel();
+        }
+    }
+
+    pub(super) fn ping(&mut self, from: &Upid, message: PingSlaveMessage, ctx: &mut Context<Self>) {
+        ctx.send(from, PongSlaveMessage {});
+        if self.state != AgentState::Running {
+            return;
+        }
+        self.expect_ping(ctx);
+        if !message.connected {
+            tracing::info!("the master has lost sight of this agent; registering again");
+            self.detect(ctx);
+        }
+    }
+
+    fn try_next_master(&mut self) {
+        self.registration.current = (self.registration.current + 1) % self.registration.masters.len().max(1);
+    }
+
+    /// A link broke. Attempts to register go on by themselves.
+    pub(super) fn master_lost(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
+        let is_master =
+            self.registration.registered_with() == Some(pid) || self.registration.tried() == Some(pid);
+        if !is_master {
+            return;
+        }
+        if self.state == AgentState::Running {
+            tracing::warn!(master = %pid, "the master is lost");
+            self.try_next_master();
+            self.detect(ctx);
+        } else {
+            // The next attempt goes to the next one.
+            self.try_next_master();
+        }
+    }
+}
+
+/// What names the current boot of this machine; empty where the system does not tell.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

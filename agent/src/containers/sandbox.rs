@@ -1,0 +1,170 @@
+//! What is done, off the actors, between the decision to launch and a process that waits in its sandbox.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeWriter, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use api::v1::CommandInfo;
+use nix::unistd::{User, geteuid};
+
+use super::containerizer::ContainerizerSettings;
+use super::fetcher::{Item, Orders};
+use super::isolators::IsolatorError;
+use super::launcher::{self, FETCH_ARGUMENTS, GO, LAUNCH_ARGUMENTS, LaunchError, Plan};
+use super::processes::{self, Started};
+use crate::checkpoint::{CheckpointError, Write};
+use crate::workload::Launch;
+
+/// Why a container could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SandboxError {
+    #[error("the executor's command names no program")]
+    NoProgram,
+    #[error("could not make the sandbox: {what}")]
+    Sandbox { what: String, source: io::Error },
+    #[error("could not start the launcher `{program}`")]
+    Start { program: PathBuf, source: io::Error },
+    #[error(transparent)]
+    User(#[from] LaunchError),
+    #[error("this agent may not run anything as user `{user}`: it is not root")]
+    NotRoot { user: String },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Isolator(#[from] IsolatorError),
+}
+
+/// A container's first process, which waits to be let go.
+#[derive(Debug)]
+pub(super) struct Forked {
+    pub(super) started: Started,
+    /// The other end of its standard input.
+    go: PipeWriter,
+}
+
+impl Forked {
+    /// Lets it become what it is to be. Dropping this instead ends it.
+    pub(super) fn go(mut self) -> (Started, io::Result<()>) {
+        let told = self.go.write_all(&[GO]);
+        (self.started, told)
+    }
+}
+
+/// Makes the sandbox and the first process in it, isolated but not let go. Blocks.
+pub(super) fn fork(settings: &ContainerizerSettings, launch: &Launch) -> Result<Forked, SandboxError> {
+    let (program, arguments) = program_of(&launch.command)?;
+    let owner = owner_of(launch)?;
+    for isolator in &settings.isolators {
+        isolator.prepare(launch)?;
+    }
+    make_sandbox(&launch.sandbox, owner.as_ref())?;
+    let plan = Plan { user: launch.user.clone(), directory: launch.sandbox.clone(), program, arguments };
+    let (started, go) = start(settings, launch, LAUNCH_ARGUMENTS, &plan, owner.as_ref())?;
+    if let Some(path) = &launch.forked_pid {
+        Write::text(path.clone(), started.pid.to_string()).perform()?;
+    }
+    for isolator in &settings.isolators {
+        isolator.isolate(&launch.container_id, started.pid)?;
+    }
+    Ok(Forked { started, go })
+}
+
+/// Starts fetching what the command lists. Blocks.
+pub(super) fn fetch(settings: &ContainerizerSettings, launch: &Launch) -> Result<Started, SandboxError> {
+    let owner = owner_of(launch)?;
+    let plan = Plan {
+        user: launch.user.clone(),
+        directory: launch.sandbox.clone(),
+        program: OsString::new(),
+        arguments: Vec::new(),
+    };
+    let orders = Orders {
+        items: launch.command.uris.iter().map(Item::from).collect(),
+        sandbox: launch.sandbox.clone(),
+        frameworks_home: settings.frameworks_home.clone(),
+    };
+    let failed = |source| SandboxError::Start { program: settings.launcher.clone(), source };
+    let text = serde_json::to_vec(&orders).map_err(|error| failed(error.into()))?;
+    let (started, mut told) = start(settings, launch, FETCH_ARGUMENTS, &plan, owner.as_ref())?;
+    told.write_all(&text).map_err(failed)?;
+    Ok(started)
+}
+
+/// What to execute, with its whole argument vector.
+fn program_of(command: &CommandInfo) -> Result<(OsString, Vec<OsString>), SandboxError> {
+    let value = command.value.as_ref().filter(|value| !value.is_empty()).ok_or(SandboxError::NoProgram)?;
+    if command.shell.unwrap_or(true) {
+        return Ok(("/bin/sh".into(), vec!["sh".into(), "-c".into(), value.into()]));
+    }
+    let mut arguments: Vec<OsString> = command.arguments.iter().map(OsString::from).collect();
+    if arguments.is_empty() {
+        arguments.push(value.into());
+    }
+    Ok((value.into(), arguments))
+}
+
+/// Whom the sandbox must be given to: the user to become, unless that is who we are.
+fn owner_of(launch: &Launch) -> Result<Option<User>, SandboxError> {
+    let Some(name) = &launch.user else { return Ok(None) };
+    let user = launcher::look_up(name)?;
+    if user.uid == geteuid() {
+        return Ok(None);
+    }
+    if !geteuid().is_root() {
+        return Err(SandboxError::NotRoot { user: name.clone() });
+    }
+    Ok(Some(user))
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> SandboxError {
+    let what = what.into();
+    move |source| SandboxError::Sandbox { what, source }
+}
+
+fn give_to(path: &Path, owner: Option<&User>) -> Result<(), SandboxError> {
+    let Some(owner) = owner else { return Ok(()) };
+    chown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(failed(format!(
+        "giving `{}` to `{}`",
+        path.display(),
+        owner.name
+    )))
+}
+
+fn make_sandbox(sandbox: &Path, owner: Option<&User>) -> Result<(), SandboxError> {
+    let making = || failed(format!("`{}`", sandbox.display()));
+    fs::create_dir_all(sandbox).map_err(making())?;
+    fs::set_permissions(sandbox, fs::Permissions::from_mode(0o750)).map_err(making())?;
+    give_to(sandbox, owner)?;
+    if let (Some(runs), Some(name)) = (sandbox.parent(), sandbox.file_name()) {
+        Write::Link { path: runs.join("latest"), target: name.into() }.perform()?;
+    }
+    Ok(())
+}
+
+fn start(
+    settings: &ContainerizerSettings,
+    launch: &Launch,
+    helper: [&str; 2],
+    plan: &Plan,
+    owner: Option<&User>,
+) -> Result<(Started, PipeWriter), SandboxError> {
+    let output = |name: &str| -> Result<File, SandboxError> {
+        let path = launch.sandbox.join(name);
+        let opened = OpenOptions::new().create(true).append(true).mode(0o644).open(&path);
+        let file = opened.map_err(failed(format!("`{}`", path.display())))?;
+        give_to(&path, owner)?;
+        Ok(file)
+    };
+    let starting = |source| SandboxError::Start { program: settings.launcher.clone(), source };
+    // The launcher waits on its standard input; that way no other child can hold this pipe open.
+    let (waits, go) = io::pipe().map_err(starting)?;
+    let mut command = Command::new(&settings.launcher);
+    command.args(helper).args(plan.arguments());
+    command.env_clear().envs(&launch.environment);
+    command.stdin(waits).stdout(output("stdout")?).stderr(output("stderr")?);
+    let (_, started) = processes::start(&mut command).map_err(starting)?;
+    Ok((started, go))
+}

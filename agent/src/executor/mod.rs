@@ -1,0 +1,4 @@
+//! Executors that come with the agent.
+
+pub mod command;
+mod running;
