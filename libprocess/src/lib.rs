@@ -28,4 +28,6 @@ pub use metrics::Metrics;
 pub use node::{ClockHandle, EnvironmentError, Node, NodeBuilder, SpawnError, StartError};
 pub use process::Process;
 pub use time::Time;
+#[doc(hidden)]
+pub use transport::fuzzing;
 pub use upid::{Address, Id, ParseUpidError, Pid, Upid};

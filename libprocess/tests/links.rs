@@ -351,6 +351,16 @@ fn greeting(version: u16) -> Vec<u8> {
     bytes
 }
 
+/// Reads to the end of `wanted`.
+fn read_until(stream: &mut TcpStream, wanted: &[u8]) {
+    let mut all = Vec::new();
+    while !all.ends_with(wanted) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+}
+
 /// All that comes until the other side closes.
 fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
@@ -534,4 +544,77 @@ fn a_node_of_another_kind_gets_http_requests() {
     // The kind of node is remembered.
     send(&from, &to, Note(3, vec![]));
     assert!(request().starts_with("POST /slave(1)/test.Note HTTP/1.1\r\n"));
+}
+
+/// A message of any size, and no codec to slow it down.
+struct Bulk(Vec<u8>);
+
+impl Message for Bulk {
+    fn name() -> &'static str {
+        "test.Bulk"
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+    fn decode(body: &[u8]) -> Result<Bulk, DecodeError> {
+        Ok(Bulk(body.to_vec()))
+    }
+}
+
+struct Sizes(Vec<usize>);
+
+impl Process for Sizes {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|sizes: &mut Sizes, bulk: Bulk, _: &mut Context<Sizes>| sizes.0.push(bulk.0.len()));
+    }
+}
+
+#[test]
+fn a_large_message_arrives_and_a_giant_one_is_dropped_before_it_is_sent() {
+    let (a, b) = (undisturbed_node(), undisturbed_node());
+    let (from, exits) = peer(&a, "from");
+    let to = b.spawn("to", Sizes(Vec::new())).unwrap();
+    let target: Upid = to.to_string().parse().unwrap();
+    link(&from, &target);
+    for size in [40 << 20, 65 << 20, 1] {
+        send(&from, &target, Bulk(vec![0; size]));
+        if size == 40 << 20 {
+            // Once the first has left, there is room for the second: it is its size that is refused.
+            until("the large one", || sizes(&to) == [40 << 20]);
+        }
+    }
+    until("the small one", || sizes(&to) == [40 << 20, 1]);
+    assert!(exits.try_recv().is_err());
+}
+
+fn sizes(pid: &Pid<Sizes>) -> Vec<usize> {
+    pid.dispatch(|sizes, _| sizes.0.clone()).wait(SOON).unwrap()
+}
+
+#[test]
+fn a_peer_that_hangs_up_is_tried_by_the_other_wire_and_a_known_one_is_not() {
+    let a = node();
+    let (from, exits) = peer(&a, "from");
+    // Hangs up on the first connection, then shows what comes on the second.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = Upid::new("to", listener.local_addr().unwrap());
+    send(&from, &to, Note(1, vec![]));
+    drop(listener.accept().unwrap());
+    let (mut second, _) = listener.accept().unwrap();
+    let mut start = [0; 9];
+    second.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"POST /to/");
+    // A node known to make links is taken to be in trouble instead.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = Upid::new("to", listener.local_addr().unwrap());
+    link(&from, &to);
+    let (mut first, _) = listener.accept().unwrap();
+    first.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+    first.write_all(&greeting(1)).unwrap();
+    read_until(&mut first, b"\x02\x02to");
+    drop(first);
+    assert_eq!(exits.recv_timeout(SOON).unwrap(), to);
+    link(&from, &to);
+    drop(listener.accept().unwrap());
+    assert_eq!(exits.recv_timeout(SOON).unwrap(), to);
 }

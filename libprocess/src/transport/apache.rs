@@ -112,7 +112,7 @@ impl ApacheConnection {
                 ticks.tick().await;
                 idle = if self.outbox.was_used() { 0 } else { idle + 1 };
                 if idle >= IDLE_TICKS && !self.persistent.load(Ordering::Acquire) {
-                    self.outbox.finish_if_empty();
+                    self.outbox.finish_if_unused();
                 }
                 let n_dropped = self.outbox.take_dropped();
                 if n_dropped > 0 {

@@ -240,24 +240,25 @@ struct Known {
 impl Receiver {
     /// Delivers all whole frames in `bytes` and leaves the rest.
     fn receive(&mut self, bytes: &mut BytesMut) -> Result<(), FrameError> {
-        let end = frame::whole(bytes)?;
-        if end == 0 {
-            return Ok(());
-        }
-        let chunk = bytes.split_to(end).freeze();
-        // A node that is gone takes no messages.
-        let Some(node) = self.transport.node() else { return Ok(()) };
-        let mut rest = &chunk[..];
-        while let Some(frame) = frame::next(&mut rest)? {
-            match frame {
-                Frame::Message(envelope) => self.message(&node, &chunk, &envelope)?,
-                Frame::Keepalive => {}
-                Frame::Forget => self.names.forget(),
-                Frame::Link(id) => self.link(&node, id),
-                Frame::Exited(id) => self.transport.remote_exited(&node, &self.connection, id),
+        loop {
+            let end = frame::whole(bytes)?;
+            if end == 0 {
+                return Ok(());
+            }
+            let chunk = bytes.split_to(end).freeze();
+            // A node that is gone takes no messages.
+            let Some(node) = self.transport.node() else { return Ok(()) };
+            let mut rest = &chunk[..];
+            while let Some(frame) = frame::next(&mut rest)? {
+                match frame {
+                    Frame::Message(envelope) => self.message(&node, &chunk, &envelope)?,
+                    Frame::Keepalive => {}
+                    Frame::Forget => self.names.forget(),
+                    Frame::Link(id) => self.link(&node, id),
+                    Frame::Exited(id) => self.transport.remote_exited(&node, &self.connection, id),
+                }
             }
         }
-        Ok(())
     }
 
     fn message(

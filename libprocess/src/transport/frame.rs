@@ -85,11 +85,15 @@ pub(crate) fn append(frame: &Frame<'_>, out: &mut Vec<u8>) {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// How many bytes at the beginning of `bytes` are whole frames.
+/// How many bytes at the beginning of `bytes` are whole frames. What is wrong behind them is said once they are
+/// taken off.
 pub(crate) fn whole(bytes: &[u8]) -> Result<usize, FrameError> {
     let mut end = 0;
     while let Some(length) = bytes[end..].first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
+        if length > MAX_FRAME && end > 0 {
+            break;
+        }
         if length > MAX_FRAME {
             return Err(FrameError::TooLong(length));
         }
@@ -220,6 +224,42 @@ impl<T> Numbered<T> {
     }
 }
 
+/// Reads `stream` as a peer's frames, in pieces of `size` bytes: what a connection does with them, but for the
+/// delivery. The number of frames before the stream ended or made no more sense.
+pub(crate) fn read_all(stream: &[u8], size: usize) -> usize {
+    let mut numbered: Numbered<()> = Numbered::default();
+    let mut bytes = Vec::new();
+    let mut n_frames = 0;
+    for piece in stream.chunks(size.max(1)) {
+        bytes.extend_from_slice(piece);
+        loop {
+            let end = match whole(&bytes) {
+                Ok(0) => break,
+                Ok(end) => end,
+                Err(_) => return n_frames,
+            };
+            let mut rest = &bytes[..end];
+            while !rest.is_empty() {
+                let Ok(Some(frame)) = next(&mut rest) else { return n_frames };
+                match frame {
+                    Frame::Message(envelope) => {
+                        for name in [envelope.to, envelope.from, envelope.name] {
+                            if numbered.learn(name, |_| ()).is_err() {
+                                return n_frames;
+                            }
+                        }
+                    }
+                    Frame::Forget => numbered.forget(),
+                    Frame::Keepalive | Frame::Link(_) | Frame::Exited(_) => {}
+                }
+                n_frames += 1;
+            }
+            bytes.drain(..end);
+        }
+    }
+    n_frames
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +296,16 @@ mod tests {
     fn an_announced_giant_is_refused_before_it_arrives() {
         let length = (MAX_FRAME as u32 + 1).to_le_bytes();
         assert_eq!(whole(&length), Err(FrameError::TooLong(MAX_FRAME + 1)));
+    }
+
+    #[test]
+    fn what_came_before_bad_bytes_counts() {
+        let mut bytes = Vec::new();
+        append(&Frame::Keepalive, &mut bytes);
+        bytes.extend([0xff; 8]);
+        for size in 1..=bytes.len() {
+            assert_eq!(read_all(&bytes, size), 1, "in pieces of {size}");
+        }
     }
 
     #[test]
@@ -318,6 +368,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_decoder_fall_over(bytes: Vec<u8>, cut in 0usize..64) {
+            prop_assert_eq!(read_all(&bytes, bytes.len()), read_all(&bytes, cut));
             let _ = frames(&bytes);
             // The same as the content of a frame whose length is right.
             let mut framed = (bytes.len() as u32).to_le_bytes().to_vec();

@@ -109,8 +109,15 @@ pub(crate) async fn connect(
     if !status.starts_with("HTTP/1.") {
         return Err(ConnectError::Foreign("the answer is not HTTP".to_owned()));
     }
-    if status.split(' ').nth(1) != Some("101") {
-        return Err(ConnectError::Http(status.to_owned()));
+    match status.split(' ').nth(1) {
+        Some("101") => {}
+        Some("426") => {
+            return Err(other_version(&head).map_or_else(
+                || ConnectError::Http(status.to_owned()),
+                |version| GreetingError::Version(version).into(),
+            ));
+        }
+        _ => return Err(ConnectError::Http(status.to_owned())),
     }
     own.append(&mut out);
     stream.write_all(&out).await.map_err(foreign)?;
@@ -217,6 +224,11 @@ fn announced(head: &str, require_ip: Option<IpAddr>) -> Result<SocketAddr, Refus
     }
 }
 
+/// The version of the link that a peer speaks which refuses ours.
+fn other_version(head: &str) -> Option<u16> {
+    header(head, "upgrade")?.strip_prefix("libprocess-link/")?.parse().ok()
+}
+
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -256,6 +268,13 @@ async fn read_greeting(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<G
         }
     };
     timeout(STEP_WITHIN, read).await.unwrap_or(Err(GreetingError::NoGreeting))
+}
+
+/// Reads `bytes` as a greeting and as the head of an upgrade request; whether either is one.
+pub(crate) fn read_any(bytes: &[u8]) -> bool {
+    let greeting = Greeting::parse(&mut BytesMut::from(bytes));
+    let head = String::from_utf8_lossy(bytes);
+    matches!(greeting, Ok(Some(_))) || announced(&head, None).is_ok()
 }
 
 #[cfg(test)]

@@ -34,8 +34,11 @@ use handshake::{ConnectError, Greeting};
 use peer::Peer;
 pub(crate) use wire::wire_message;
 
-/// How long a peer that spoke Apache's wire, or answered in HTTP, is taken to go on doing so.
+/// How long a peer that answered in HTTP is taken to do so again.
 const APACHE_FOR: Duration = Duration::from_secs(600);
+/// How long one that spoke Apache's wire first is. Not for ever: it may be a node of this library that could
+/// not make a link at that moment.
+const SPOKE_APACHE_FOR: Duration = Duration::from_secs(60);
 /// How long one that kept silent or hung up is.
 const FOREIGN_FOR: Duration = Duration::from_secs(10);
 /// Addresses remembered to speak Apache's wire. Anyone can name us addresses.
@@ -137,16 +140,22 @@ impl TcpTransport {
         peers.entry(address).or_insert_with(|| Peer::new(address)).clone()
     }
 
-    /// That peer speaks Apache's wire.
+    /// That peer has sent a message by Apache's wire: it is answered in it, unless it is known to make links.
+    fn spoke_apache(&self, address: Address) {
+        if !self.peers.read().get(&address).is_some_and(|peer| peer.is_native()) {
+            self.mark_apache(address, SPOKE_APACHE_FOR);
+        }
+    }
+
+    /// That peer speaks Apache's wire; not said anew before it has expired.
     fn mark_apache(&self, address: Address, for_: Duration) {
         let mut apache = self.apache.lock();
         let now = Instant::now();
         if apache.len() >= MAX_APACHE {
             apache.retain(|_, until| *until > now);
         }
-        if apache.len() < MAX_APACHE {
-            let until = apache.entry(address).or_insert(now);
-            *until = (*until).max(now + for_);
+        if apache.get(&address).is_none_or(|until| *until <= now) && apache.len() < MAX_APACHE {
+            apache.insert(address, now + for_);
         }
     }
 
@@ -188,16 +197,22 @@ impl TcpTransport {
         };
         match &error {
             Some(ConnectError::Unreachable(_)) => {}
-            Some(ConnectError::Http(_)) => self.mark_apache(address, APACHE_FOR),
+            Some(ConnectError::Http(_)) => {
+                peer.is_no_longer_native();
+                self.mark_apache(address, APACHE_FOR);
+            }
+            Some(ConnectError::Foreign(_)) if peer.is_native() => {}
             Some(ConnectError::Foreign(_)) => self.mark_apache(address, FOREIGN_FOR),
             Some(ConnectError::Greeting(error)) => {
+                peer.is_no_longer_native();
                 tracing::warn!(peer = %address, %error, "no link; falling back to Apache's wire");
-                self.mark_apache(address, FOREIGN_FOR);
+                self.mark_apache(address, APACHE_FOR);
             }
             None => {}
         }
         let error = match error {
             Some(error @ ConnectError::Unreachable(_)) => error,
+            Some(error @ ConnectError::Foreign(_)) if peer.is_native() => error,
             _ => match handshake::tcp(address).await {
                 Ok(stream) => return self.serve_apache(peer, attempt, stream).await,
                 Err(error) => error,
@@ -313,6 +328,20 @@ impl TcpTransport {
         if let Some((attempt, delay)) = peer.send(self.own, from, to, name, body) {
             self.start_connecting(&peer, attempt, delay);
         }
+    }
+}
+
+/// The decoders of what a peer sends, for the fuzzer. No part of the interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Reads a peer's frames, in pieces of `size` bytes; how many there were.
+    pub fn frames(stream: &[u8], size: usize) -> usize {
+        super::frame::read_all(stream, size)
+    }
+
+    /// Reads what begins a link; whether it does.
+    pub fn handshake(bytes: &[u8]) -> bool {
+        super::handshake::read_any(bytes)
     }
 }
 

@@ -136,13 +136,15 @@ impl<T> Outbox<T> {
         self.0.lock().end == End::Closed
     }
 
-    /// Ends it if nothing waits in it; whether it is ended now.
-    pub(crate) fn finish_if_empty(&self) -> bool {
+    /// Ends it if nothing waits in it and nothing was appended since the last look.
+    pub(crate) fn finish_if_unused(&self) {
         let mut inner = self.0.lock();
-        if inner.buffer.is_empty() && inner.in_flight == 0 {
-            inner.end = inner.end.max_with(End::Finishing);
+        if inner.end == End::Open && inner.buffer.is_empty() && inner.in_flight == 0 && !inner.used {
+            inner.end = End::Finishing;
+            if let Some(waker) = inner.waker.take() {
+                waker.wake();
+            }
         }
-        inner.end != End::Open
     }
 
     /// Whether anything was appended since the last call.
@@ -153,11 +155,5 @@ impl<T> Outbox<T> {
     /// How many messages were refused for want of room since the last call.
     pub(crate) fn take_dropped(&self) -> u64 {
         std::mem::take(&mut self.0.lock().dropped)
-    }
-}
-
-impl End {
-    fn max_with(self, other: End) -> End {
-        if self == End::Closed { self } else { other }
     }
 }

@@ -32,6 +32,8 @@ struct State {
     incoming: Option<Arc<Connection>>,
     failures: u32,
     not_before: Option<Instant>,
+    /// Whether it has made links, and answered nothing else since.
+    native: bool,
 }
 
 enum Mode {
@@ -88,6 +90,7 @@ impl State {
         self.attempt += 1;
         self.failures = 0;
         self.not_before = None;
+        self.native = true;
         for id in &self.linked {
             connection.link(id);
         }
@@ -116,6 +119,7 @@ impl Peer {
             incoming: None,
             failures: 0,
             not_before: None,
+            native: false,
         };
         Arc::new(Peer { address, state: Mutex::new(state) })
     }
@@ -126,6 +130,16 @@ impl Peer {
         matches!(state.mode, Mode::Idle)
             && state.incoming.is_none()
             && state.not_before.is_none_or(|then| then < Instant::now())
+    }
+
+    /// Whether it is known to make links, so that silence means trouble and not another protocol.
+    pub(super) fn is_native(&self) -> bool {
+        self.state.lock().native
+    }
+
+    /// It has answered a request for a link with something else.
+    pub(super) fn is_no_longer_native(&self) {
+        self.state.lock().native = false;
     }
 
     /// Sends, or queues until there is a connection; the attempt to start for that, if one is needed.
@@ -148,7 +162,8 @@ impl Peer {
                 return None;
             }
             Mode::Apache(connection) => {
-                if connection.send(from, to, name, body) {
+                // One that a link keeps ends only by being lost, which those linked are about to hear.
+                if connection.send(from, to, name, body) || !state.linked.is_empty() {
                     return None;
                 }
             }
@@ -168,6 +183,7 @@ impl Peer {
     /// Links to the process `id` there; the attempt to start for that, if one is needed.
     pub(super) fn link(&self, id: &str, reconnect: bool) -> Option<Attempt> {
         let mut state = self.state.lock();
+        let kept = !state.linked.is_empty();
         state.linked.insert(id.into());
         match &state.mode {
             Mode::Connecting(_) => return None,
@@ -175,7 +191,8 @@ impl Peer {
                 connection.link(id);
                 return None;
             }
-            Mode::Apache(connection) if !reconnect && connection.persist() => return None,
+            // Kept by a link before and ended: lost, which this linker hears of with the others.
+            Mode::Apache(connection) if !reconnect && (connection.persist() || kept) => return None,
             // Replaced: what is queued there still goes out, and nobody hears of its end.
             Mode::Native(connection) => connection.retire(),
             Mode::Apache(connection) => connection.finish(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{APACHE_FOR, TcpTransport};
+use super::TcpTransport;
 use crate::http::{Method, Request, Response, StatusCode};
 use crate::node::NodeInner;
 use crate::upid::Upid;
@@ -25,7 +25,7 @@ pub(crate) fn wire_message(node: &NodeInner, request: &Request) -> Option<Respon
     if let Some(transport) = &transport
         && !sender.is_nobody()
     {
-        transport.mark_apache(sender.address(), APACHE_FOR);
+        transport.spoke_apache(sender.address());
     }
     // Encoded ids have `+` for a space.
     let delivered = node.deliver(id, sender.clone(), name, request.body.clone())
