@@ -107,9 +107,14 @@ impl ApacheConnection {
         let ticker = async {
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut idle = 0;
+            let (mut idle, mut ending) = (0, 0);
             loop {
                 ticks.tick().await;
+                // A peer that reads no more does not keep what is to end.
+                ending += u32::from(self.outbox.is_ending());
+                if ending > IDLE_TICKS {
+                    return Ended::ByUs;
+                }
                 idle = if self.outbox.was_used() { 0 } else { idle + 1 };
                 if idle >= IDLE_TICKS && !self.persistent.load(Ordering::Acquire) {
                     self.outbox.finish_if_unused();
@@ -140,7 +145,7 @@ fn notice_silence(stream: &TcpStream) {
         setsockopt(stream, sockopt::TcpKeepIdle, &2)?;
         setsockopt(stream, sockopt::TcpKeepInterval, &1)?;
         setsockopt(stream, sockopt::TcpKeepCount, &3)?;
-        setsockopt(stream, sockopt::TcpUserTimeout, &5_000)
+        setsockopt(stream, sockopt::TcpUserTimeout, &8_000)
     };
     if let Err(error) = set() {
         tracing::debug!(%error, "the system does not probe idle connections");

@@ -177,7 +177,7 @@ impl Connection {
         let ticker = async {
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let (mut idle, mut silent, mut retired) = (0, 0, 0);
+            let (mut idle, mut silent, mut retired, mut ending) = (0, 0, 0, 0);
             loop {
                 ticks.tick().await;
                 idle = if self.outbox.was_used() { 0 } else { idle + 1 };
@@ -189,6 +189,11 @@ impl Connection {
                 silent = if heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
                 if silent >= SILENT_TICKS {
                     return Ended::Silent;
+                }
+                // A peer that reads no more does not keep what is to end.
+                ending += u32::from(self.outbox.is_ending());
+                if ending > SILENT_TICKS {
+                    return Ended::ByUs;
                 }
                 if self.retired.load(Ordering::Relaxed) {
                     retired += 1;

@@ -131,6 +131,10 @@ pub(crate) async fn tcp(to: Address) -> Result<TcpStream, ConnectError> {
         Ok(stream) => stream.map_err(ConnectError::Unreachable)?,
         Err(_) => return Err(ConnectError::Unreachable(std::io::ErrorKind::TimedOut.into())),
     };
+    // A port of the system's own choosing may be the very one tried, if nobody listens there any more.
+    if stream.local_addr().ok() == Some(to) {
+        return Err(ConnectError::Unreachable(std::io::ErrorKind::ConnectionRefused.into()));
+    }
     stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
     Ok(stream)
 }

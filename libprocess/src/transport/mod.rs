@@ -23,6 +23,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::host::Transport;
@@ -43,6 +44,9 @@ const SPOKE_APACHE_FOR: Duration = Duration::from_secs(60);
 const FOREIGN_FOR: Duration = Duration::from_secs(10);
 /// Addresses remembered to speak Apache's wire. Anyone can name us addresses.
 const MAX_APACHE: usize = 16 << 10;
+/// Attempts to connect under way at once; more wait their turn. Anyone can have us answer addresses that never
+/// do, and each attempt takes a file descriptor.
+const MAX_ATTEMPTS: usize = 512;
 /// Beyond this many peers, those that nothing connects us to are forgotten.
 const MANY_PEERS: usize = 1024;
 
@@ -88,6 +92,7 @@ pub(crate) struct TcpTransport {
     watchers: Mutex<HashMap<Box<str>, Vec<Arc<Connection>>>>,
     /// Until when a peer is taken to speak Apache's wire.
     apache: Mutex<HashMap<Address, Instant>>,
+    attempts: Semaphore,
     closed: AtomicBool,
 }
 
@@ -106,6 +111,7 @@ impl TcpTransport {
             links: Mutex::default(),
             watchers: Mutex::default(),
             apache: Mutex::default(),
+            attempts: Semaphore::new(MAX_ATTEMPTS),
             closed: AtomicBool::new(false),
         })
     }
@@ -178,11 +184,14 @@ impl TcpTransport {
 
     async fn connect(self: Arc<Self>, peer: &Arc<Peer>, attempt: u64) {
         let address = peer.address;
+        // Never closed, so there always comes a permit.
+        let permit = self.attempts.acquire().await;
         let error = if self.speaks_apache(address) {
             None
         } else {
             match handshake::connect(address, self.greeting()).await {
                 Ok((stream, greeting, arrived)) => {
+                    drop(permit);
                     let connection = Connection::new(address, greeting.incarnation, false);
                     if self.register(&connection) && peer.connected(attempt, &connection, self.own) {
                         tracing::debug!(peer = %address, "linked");
@@ -214,7 +223,10 @@ impl TcpTransport {
             Some(error @ ConnectError::Unreachable(_)) => error,
             Some(error @ ConnectError::Foreign(_)) if peer.is_native() => error,
             _ => match handshake::tcp(address).await {
-                Ok(stream) => return self.serve_apache(peer, attempt, stream).await,
+                Ok(stream) => {
+                    drop(permit);
+                    return self.serve_apache(peer, attempt, stream).await;
+                }
                 Err(error) => error,
             },
         };
@@ -373,7 +385,7 @@ impl Transport for TcpTransport {
             return self.lost(to.address());
         }
         let peer = self.peer(to.address());
-        if let Some((attempt, delay)) = peer.link(to.id(), reconnect) {
+        if let Some((attempt, delay)) = peer.link(self.own, to.id(), reconnect) {
             self.start_connecting(&peer, attempt, delay);
         }
     }

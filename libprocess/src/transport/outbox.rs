@@ -132,6 +132,11 @@ impl<T> Outbox<T> {
         }
     }
 
+    /// Whether it takes nothing more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.lock().end != End::Open
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().end == End::Closed
     }

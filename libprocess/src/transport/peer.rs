@@ -181,7 +181,7 @@ impl Peer {
     }
 
     /// Links to the process `id` there; the attempt to start for that, if one is needed.
-    pub(super) fn link(&self, id: &str, reconnect: bool) -> Option<Attempt> {
+    pub(super) fn link(&self, own: Address, id: &str, reconnect: bool) -> Option<Attempt> {
         let mut state = self.state.lock();
         let kept = !state.linked.is_empty();
         state.linked.insert(id.into());
@@ -196,7 +196,12 @@ impl Peer {
             // Replaced: what is queued there still goes out, and nobody hears of its end.
             Mode::Native(connection) => connection.retire(),
             Mode::Apache(connection) => connection.finish(),
-            Mode::Idle => {}
+            Mode::Idle => {
+                if let Some(connection) = state.live_incoming().filter(|_| !reconnect) {
+                    state.adopt(self.address, own, &connection);
+                    return None;
+                }
+            }
         }
         state.mode = Mode::Connecting(Queue::default());
         Some(state.start_attempt())
