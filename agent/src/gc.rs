@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libprocess::{Context, Deferred, Future, Process, Promise, Time};
+use libprocess::{Context, Deferred, Future, Process, Promise, Time, Timer};
 
 /// The longest a directory may wait on a disk that is used to the part `usage`: the whole delay on an empty
 /// disk, nothing when only the headroom is free.
@@ -17,32 +17,48 @@ fn max_age(delay: Duration, headroom: f64, usage: f64) -> Duration {
 #[derive(Debug, Default)]
 struct Schedule {
     due: BTreeMap<PathBuf, Time>,
+    /// The same by time.
+    order: BTreeSet<(Time, PathBuf)>,
     removing: BTreeSet<PathBuf>,
 }
 
 impl Schedule {
     fn add(&mut self, path: PathBuf, due: Time) {
+        self.forget(&path);
+        self.order.insert((due, path.clone()));
         self.due.insert(path, due);
+    }
+
+    fn forget(&mut self, path: &Path) {
+        if let Some((path, due)) = self.due.remove_entry(path) {
+            self.order.remove(&(due, path));
+        }
+    }
+
+    /// When the next one falls due.
+    fn next(&self) -> Option<Time> {
+        self.order.first().map(|(due, _)| *due)
     }
 
     /// Takes paths back; the answer are those for which it is too late.
     fn take_back(&mut self, paths: &[PathBuf]) -> Vec<PathBuf> {
         for path in paths {
-            self.due.remove(path);
+            self.forget(path);
         }
         paths.iter().filter(|path| self.removing.contains(*path)).cloned().collect()
     }
 
-    /// What falls due until `until`. A directory and what lies in it come in this order, so the inner ones
-    /// are gone already; that is no harm.
+    /// What falls due until `until`.
     fn take_due(&mut self, until: Time) -> Vec<PathBuf> {
-        let due: Vec<PathBuf> =
-            self.due.iter().filter(|(_, at)| **at <= until).map(|(path, _)| path.clone()).collect();
-        for path in &due {
-            self.due.remove(path);
+        let mut taken = Vec::new();
+        while self.next().is_some_and(|due| due <= until)
+            && let Some((_, path)) = self.order.pop_first()
+        {
+            self.due.remove(&path);
             self.removing.insert(path.clone());
+            taken.push(path);
         }
-        due
+        taken
     }
 }
 
@@ -55,6 +71,8 @@ pub(crate) struct GarbageCollector {
     /// Told of each path that was removed.
     removed: Deferred<PathBuf>,
     schedule: Schedule,
+    /// Set for when the next one falls due.
+    timer: Option<(Time, Timer)>,
     /// Who waits for the end of a removal.
     waiting: Vec<(BTreeSet<PathBuf>, Promise<()>)>,
 }
@@ -75,6 +93,7 @@ impl GarbageCollector {
             watch_interval,
             removed,
             schedule: Schedule::default(),
+            timer: None,
             waiting: Vec::new(),
         }
     }
@@ -85,10 +104,23 @@ impl GarbageCollector {
         for path in paths {
             self.schedule.add(path, due);
         }
-        ctx.delay(self.delay, |collector, ctx| {
+        self.set_timer(ctx);
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.schedule.next() else { return };
+        if self.timer.as_ref().is_some_and(|(set_for, _)| *set_for <= next) {
+            return;
+        }
+        let timer = ctx.delay(next.saturating_since(ctx.now()), |collector, ctx| {
+            collector.timer = None;
             let now = ctx.now();
             collector.remove_due(now, ctx);
+            collector.set_timer(ctx);
         });
+        if let Some((_, earlier)) = self.timer.replace((next, timer)) {
+            earlier.cancel();
+        }
     }
 
     /// These are needed again. The future says when none of them is being removed any more.
@@ -199,5 +231,47 @@ mod tests {
             "too late for that one"
         );
         assert!(schedule.take_due(at(9.0)).is_empty());
+    }
+
+    #[test]
+    fn scheduling_again_replaces() {
+        let mut schedule = Schedule::default();
+        let at = Time::from_secs_f64;
+        schedule.add("/a".into(), at(1.0));
+        schedule.add("/a".into(), at(5.0));
+        assert_eq!(schedule.next(), Some(at(5.0)));
+        assert!(schedule.take_due(at(4.0)).is_empty());
+        assert_eq!(schedule.take_due(at(5.0)), [PathBuf::from("/a")]);
+    }
+
+    #[test]
+    fn directories_go_when_their_time_has_come_and_the_late_are_told_when() {
+        struct Listener(Vec<PathBuf>);
+        impl Process for Listener {}
+        let node = libprocess::Node::local().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (kept, gone) = (directory.path().join("kept"), directory.path().join("gone"));
+        for path in [&kept, &gone] {
+            std::fs::create_dir_all(path.join("inner")).unwrap();
+        }
+        let listener = node.spawn("listener", Listener(Vec::new())).unwrap();
+        let removed = listener
+            .dispatch(|_, ctx| ctx.defer(|listener, path, _| listener.0.push(path)))
+            .wait(DAY)
+            .unwrap();
+        // A disk that is never too full, and a delay that is over at once when it is tried.
+        let collector =
+            GarbageCollector::new(directory.path().into(), Duration::from_millis(200), 0.0, DAY, removed);
+        let collector = node.spawn("gc", collector).unwrap();
+        let paths = vec![kept.clone(), gone.clone()];
+        collector.dispatch(move |collector, ctx| collector.schedule(paths, ctx)).wait(DAY).unwrap();
+        let back = vec![kept.clone()];
+        collector.dispatch(move |collector, _| collector.unschedule(&back)).flatten().wait(DAY).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while listener.dispatch(|listener, _| listener.0.clone()).wait(DAY).unwrap() != [gone.clone()] {
+            assert!(std::time::Instant::now() < deadline, "nothing was removed");
+        }
+        assert!(kept.exists() && !gone.exists());
+        node.shutdown().wait(DAY).unwrap();
     }
 }

@@ -228,3 +228,29 @@ fn a_hundred_tasks_at_once_all_finish() {
     eprintln!("100 tasks in {:?}", begin.elapsed());
     cluster.stop();
 }
+
+#[test]
+fn an_agent_that_is_killed_takes_its_command_tasks_along() {
+    let (master_node, master) = master();
+    let work_dir = tempfile::tempdir().unwrap();
+    let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent-test-helper"))
+        .arg(master_node.address().to_string())
+        .arg(work_dir.path())
+        .spawn()
+        .unwrap();
+    let seconds = std::time::Duration::from_secs(30);
+    until("the agent registers", || master.dispatch(|m, _| m.agent.is_some()).wait(seconds).unwrap());
+    let run = RunTaskMessage {
+        framework_id: Some("F".into()),
+        framework: framework(),
+        task: shell("t", "(setsid sleep 98760.1 &); sleep 98760.2"),
+        ..Default::default()
+    };
+    let sent = master.dispatch(move |master, ctx| ctx.send(master.agent.clone().unwrap(), run));
+    sent.wait(seconds).unwrap();
+    until("all processes", || processes("sleep 98760.").len() == 2);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    until("nothing to be left", || processes("sleep 98760.").is_empty());
+    master_node.shutdown().wait(seconds).unwrap();
+}

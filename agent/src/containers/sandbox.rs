@@ -61,7 +61,9 @@ pub(super) fn fork(settings: &ContainerizerSettings, launch: &Launch) -> Result<
         isolator.prepare(launch)?;
     }
     make_sandbox(&launch.sandbox, owner.as_ref())?;
-    let plan = Plan { user: launch.user.clone(), directory: launch.sandbox.clone(), program, arguments };
+    // The launcher need not look up whom it already is.
+    let user = owner.as_ref().map(|owner| owner.name.clone());
+    let plan = Plan { user, directory: launch.sandbox.clone(), program, arguments };
     let (started, go) = start(settings, launch, LAUNCH_ARGUMENTS, &plan, owner.as_ref())?;
     if let Some(path) = &launch.forked_pid {
         Write::text(path.clone(), started.pid.to_string()).perform()?;
@@ -76,7 +78,7 @@ pub(super) fn fork(settings: &ContainerizerSettings, launch: &Launch) -> Result<
 pub(super) fn fetch(settings: &ContainerizerSettings, launch: &Launch) -> Result<Started, SandboxError> {
     let owner = owner_of(launch)?;
     let plan = Plan {
-        user: launch.user.clone(),
+        user: owner.as_ref().map(|owner| owner.name.clone()),
         directory: launch.sandbox.clone(),
         program: OsString::new(),
         arguments: Vec::new(),

@@ -65,6 +65,13 @@ pub fn acknowledgement(update: &StatusUpdate) -> StatusUpdateAcknowledgementMess
     }
 }
 
+/// A master on a node of its own, for agents that the test starts itself.
+pub fn master() -> (Node, Pid<FakeMaster>) {
+    let node = Node::builder().listen("127.0.0.1:0").delegate("master").start().unwrap();
+    let master = node.spawn("master", FakeMaster::default()).unwrap();
+    (node, master)
+}
+
 pub struct Cluster {
     pub master_node: Node,
     pub master: Pid<FakeMaster>,
@@ -79,8 +86,7 @@ impl Cluster {
     }
 
     pub fn start_with(change: impl FnOnce(&mut Flags)) -> Cluster {
-        let master_node = Node::builder().listen("127.0.0.1:0").delegate("master").start().unwrap();
-        let master = master_node.spawn("master", FakeMaster::default()).unwrap();
+        let (master_node, master) = master();
         let agent_node = Node::builder().listen("127.0.0.1:0").delegate("slave(1)").start().unwrap();
         let work_dir = tempfile::tempdir().unwrap();
         let mut flags = Flags::new(master_node.address().to_string(), work_dir.path());
