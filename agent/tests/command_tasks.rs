@@ -254,3 +254,62 @@ fn an_agent_that_is_killed_takes_its_command_tasks_along() {
     until("nothing to be left", || processes("sleep 98760.").is_empty());
     master_node.shutdown().wait(seconds).unwrap();
 }
+
+#[test]
+fn a_task_that_is_no_longer_healthy_is_told_and_killed() {
+    let cluster = Cluster::start();
+    let health = HealthCheck {
+        command: Some(CommandInfo { value: Some("test -e up".into()), ..Default::default() }),
+        delay_seconds: Some(0.0),
+        interval_seconds: Some(0.05),
+        grace_period_seconds: Some(0.0),
+        consecutive_failures: Some(2),
+        ..Default::default()
+    };
+    let command = "touch up; while test ! -e stop; do sleep 0.02; done; rm up; sleep 98759.1";
+    let task = TaskInfo { health_check: Some(health), ..shell("t", command) };
+    cluster.run(&framework(), task);
+    let with_health = |healthy| {
+        cluster.until(&format!("healthy={healthy}"), move |master| {
+            master.updates.iter().any(|update| update.status.healthy == Some(healthy))
+        });
+    };
+    with_health(true);
+    std::fs::write(cluster.sandbox("t").join("stop"), "").unwrap();
+    with_health(false);
+    cluster.until_state("t", TaskState::TaskKilled);
+    let last = cluster.with(|master| master.updates.last().unwrap().status.clone());
+    assert_eq!((last.state(), last.healthy), (TaskState::TaskKilled, Some(false)));
+    let told = cluster.history()["t"].iter().filter(|text| text.contains("HEALTH_CHECK_STATUS")).count();
+    assert!(told >= 3, "{:?}", cluster.history());
+    assert!(processes("sleep 98759.").is_empty());
+    cluster.stop();
+}
+
+#[test]
+fn a_check_that_changes_its_mind_is_told() {
+    let cluster = Cluster::start();
+    let command = CommandInfo { value: Some("exit $(cat code || echo 7)".into()), ..Default::default() };
+    let check = CheckInfo {
+        r#type: Some(check_info::Type::Command as i32),
+        command: Some(check_info::Command { command }),
+        delay_seconds: Some(0.0),
+        interval_seconds: Some(0.05),
+        ..Default::default()
+    };
+    cluster.run(&framework(), TaskInfo { check: Some(check), ..shell("t", "sleep 98758.1") });
+    let with_code = |code: i32| {
+        cluster.until(&format!("exit code {code}"), move |master| {
+            let of = |update: &StatusUpdate| update.status.check_status?.command?.exit_code;
+            master.updates.iter().any(|update| of(update) == Some(code))
+        });
+    };
+    with_code(7);
+    std::fs::write(cluster.sandbox("t").join("code"), "3").unwrap();
+    with_code(3);
+    let first = cluster.with(|master| master.updates[0].status.check_status.unwrap());
+    assert_eq!(first.command, Some(check_status_info::Command { exit_code: None }), "empty at first");
+    cluster.send(KillTaskMessage { framework_id: "F".into(), task_id: "t".into(), kill_policy: None });
+    cluster.until_state("t", TaskState::TaskKilled);
+    cluster.stop();
+}

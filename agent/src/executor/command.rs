@@ -13,16 +13,22 @@ use api::internal::{
 };
 use api::v1::framework_info::capability;
 use api::v1::task_status::{Reason, Source};
-use api::v1::{AgentId, DurationInfo, ExecutorId, FrameworkId, TaskId, TaskInfo, TaskState, TaskStatus};
+use api::v1::{
+    AgentId, CheckStatusInfo, DurationInfo, ExecutorId, FrameworkId, TaskId, TaskInfo, TaskState, TaskStatus,
+};
 use indexmap::IndexMap;
-use libprocess::{Context, Node, Process, Runtime, Time, Timer, Upid};
+use libprocess::{Context, Id, Node, Pid, Process, Runtime, Time, Timer, Upid};
 
+use super::checker::Checker;
+use super::checks::{self, Finding, Health, Verdict};
 use super::running::{self, Ending, KILL_GRACE, Start, verdict};
 use crate::command_task::allocation_role;
 use crate::task_state::is_terminal;
 
 /// How long the agent may take to confirm the end of the task before the executor ends without that.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same while the agent wants the executor gone: it does not confirm what nobody will hear.
+const CONFIRMATION_TIMEOUT_AT_SHUTDOWN: Duration = Duration::from_secs(1);
 /// What the executor keeps of its own grace to report the end of its task.
 const SHUTDOWN_SLACK: Duration = Duration::from_secs(2);
 
@@ -114,6 +120,12 @@ struct Running {
     /// When what is left of it is killed.
     deadline: Option<(Time, Timer)>,
     over: bool,
+    health: Option<Health>,
+    /// What the last word on its health was.
+    healthy: Option<bool>,
+    /// Where its check stands.
+    check_status: Option<CheckStatusInfo>,
+    checkers: Vec<Pid<Checker>>,
 }
 
 struct CommandExecutor {
@@ -123,6 +135,8 @@ struct CommandExecutor {
     unconfirmed: IndexMap<Vec<u8>, StatusUpdate>,
     /// The agent is known to be there.
     connected: bool,
+    /// The agent wants the executor gone.
+    shutting_down: bool,
     /// Counts disconnections, so that a timer knows whether it is about the current one.
     disconnections: u64,
 }
@@ -134,6 +148,7 @@ impl CommandExecutor {
             task: None,
             unconfirmed: IndexMap::new(),
             connected: false,
+            shutting_down: false,
             disconnections: 0,
         }
     }
@@ -171,7 +186,6 @@ impl CommandExecutor {
             return self.report(&task.task_id, TaskState::TaskFailed, None, text, ctx);
         }
         let (task_id, max_completion_time) = (task.task_id.clone(), task.max_completion_time);
-        self.report(&task_id, TaskState::TaskStarting, None, "", ctx);
         let start = Start {
             command: task.command.clone().unwrap_or_default(),
             role: allocation_role(&task.resources).map(str::to_owned),
@@ -180,6 +194,10 @@ impl CommandExecutor {
             has.r#type == Some(capability::Type::TaskKillingState as i32)
         };
         self.task = Some(Running {
+            health: None,
+            healthy: None,
+            check_status: task.check.as_ref().map(checks::empty_status),
+            checkers: Vec::new(),
             task,
             hears_killing: message.framework.capabilities.iter().any(kills),
             pid: None,
@@ -187,6 +205,7 @@ impl CommandExecutor {
             deadline: None,
             over: false,
         });
+        self.report(&task_id, TaskState::TaskStarting, None, "", ctx);
         let started = ctx.blocking(move || start.start());
         ctx.then(started, move |executor, started, ctx| match started {
             Ok(Ok(pid)) => executor.started(pid, max_completion_time, ctx),
@@ -206,6 +225,7 @@ impl CommandExecutor {
             let (state, reason, message) = verdict(status.ok().flatten(), ending);
             executor.over(state, reason, &message, ctx);
         });
+        self.start_checks(ctx);
         if ending.is_some() {
             // The kill came while it was being started.
             drop(ctx.blocking(running::ask_to_end));
@@ -221,13 +241,76 @@ impl CommandExecutor {
     fn over(&mut self, state: TaskState, reason: Option<Reason>, message: &str, ctx: &mut Context<Self>) {
         let Some(running) = &mut self.task else { return };
         running.over = true;
+        for checker in running.checkers.drain(..) {
+            ctx.terminate(&checker);
+        }
         if let Some((_, timer)) = running.deadline.take() {
             timer.cancel();
         }
         let task_id = running.task.task_id.clone();
         drop(ctx.blocking(running::end));
         self.report(&task_id, state, reason, message, ctx);
-        ctx.delay(CONFIRMATION_TIMEOUT, |_, ctx| ctx.terminate_self());
+        let timeout =
+            if self.shutting_down { CONFIRMATION_TIMEOUT_AT_SHUTDOWN } else { CONFIRMATION_TIMEOUT };
+        ctx.delay(timeout, |_, ctx| ctx.terminate_self());
+    }
+
+    fn start_checks(&mut self, ctx: &mut Context<Self>) {
+        let Some(running) = &mut self.task else { return };
+        let health = running.task.health_check.as_ref();
+        let mut plans = Vec::new();
+        if let Some((check, plan)) = health.and_then(|check| Some((check, checks::plan_health(check)?))) {
+            running.health = Some(Health::new(check, ctx.now()));
+            plans.push((
+                plan,
+                ctx.defer(|executor: &mut Self, found, ctx| executor.found_health(&found, ctx)),
+            ));
+        }
+        if let Some(plan) = running.task.check.as_ref().and_then(checks::plan_check) {
+            plans
+                .push((plan, ctx.defer(|executor: &mut Self, found, ctx| executor.found_check(&found, ctx))));
+        }
+        for (plan, found) in plans {
+            match ctx.spawn(Id::prefix("checker"), Checker::new(plan, found)) {
+                Ok(checker) => running.checkers.push(checker),
+                Err(error) => eprintln!("the task is not checked: {error}"),
+            }
+        }
+    }
+
+    fn found_health(&mut self, finding: &Finding, ctx: &mut Context<Self>) {
+        let Some(running) = self.task.as_mut().filter(|running| !running.over) else { return };
+        let Some(health) = &mut running.health else { return };
+        let verdict = health.judge(finding, ctx.now());
+        let healthy = match verdict {
+            Verdict::Silence => return,
+            Verdict::Report { healthy } => healthy,
+            Verdict::Kill => false,
+        };
+        running.healthy = Some(healthy);
+        self.report_checked(Reason::TaskHealthCheckStatusUpdated, ctx);
+        if verdict == Verdict::Kill {
+            self.end_task(Ending::Killed, KILL_GRACE, ctx);
+        }
+    }
+
+    fn found_check(&mut self, finding: &Finding, ctx: &mut Context<Self>) {
+        let Some(running) = self.task.as_mut().filter(|running| !running.over) else { return };
+        let Some(check) = &running.task.check else { return };
+        let status = Some(checks::status_of(check, finding));
+        if running.check_status != status {
+            running.check_status = status;
+            self.report_checked(Reason::TaskCheckStatusUpdated, ctx);
+        }
+    }
+
+    /// Tells what a check has changed; the task stands where it stood.
+    fn report_checked(&mut self, reason: Reason, ctx: &mut Context<Self>) {
+        let Some(running) = &self.task else { return };
+        let killing = running.ending.is_some() && running.hears_killing;
+        let state = if killing { TaskState::TaskKilling } else { TaskState::TaskRunning };
+        let task_id = running.task.task_id.clone();
+        self.report(&task_id, state, Some(reason), "", ctx);
     }
 
     fn kill_task(&mut self, message: KillTaskMessage, ctx: &mut Context<Self>) {
@@ -271,6 +354,7 @@ impl CommandExecutor {
     }
 
     fn shut_down(&mut self, ctx: &mut Context<Self>) {
+        self.shutting_down = true;
         match &self.task {
             Some(running) if !running.over => {
                 let grace = self.settings.shutdown_grace.saturating_sub(SHUTDOWN_SLACK);
@@ -300,7 +384,10 @@ impl CommandExecutor {
     ) {
         let uuid = ctx.uuid().as_bytes().to_vec();
         let timestamp = ctx.now().as_secs_f64();
+        let running = self.task.as_ref().filter(|running| running.task.task_id == *task_id);
         let status = TaskStatus {
+            healthy: running.and_then(|running| running.healthy),
+            check_status: running.and_then(|running| running.check_status),
             task_id: task_id.clone(),
             state: state as i32,
             message: (!message.is_empty()).then(|| message.to_owned()),
