@@ -3,15 +3,16 @@
 //! `hello MASTER:PORT` is the scheduler; agents start the same program as the executor.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use api::resources::Resources;
 use api::v1::{
     CommandInfo, ExecutorInfo, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskInfo, TaskState, TaskStatus,
 };
 use frameworks::driver::{
-    Executor, ExecutorCalls, ExecutorDriver, Outcome, Scheduler, SchedulerCalls, SchedulerDriver,
+    Executor, ExecutorCalls, ExecutorDriver, Outcome, Scheduler, SchedulerCalls, SchedulerDriver, node_facing,
 };
-use libprocess::{Node, Upid};
+use libprocess::Upid;
 
 /// What one task needs.
 const TASK: &str = "cpus:0.1;mem:16";
@@ -118,15 +119,11 @@ fn run(arguments: &[String]) -> Result<Outcome, Box<dyn std::error::Error>> {
             let framework =
                 FrameworkInfo { user: "root".to_owned(), name: "hello".to_owned(), ..Default::default() };
             let master: Upid = format!("master@{master}").parse()?;
-            let node = Node::builder().listen(format!("{}:0", local_ip(&master)?)).start()?;
-            Ok(SchedulerDriver::start(&node, scheduler, framework, master)?.join())
+            let node = node_facing(&master)?;
+            let outcome = SchedulerDriver::start(&node, scheduler, framework, master)?.join();
+            // What was said last is still on its way to the master.
+            node.shutdown().wait(Duration::from_secs(1))?;
+            Ok(outcome)
         }
     }
-}
-
-/// The address the master sees us at.
-fn local_ip(master: &Upid) -> std::io::Result<std::net::IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect(master.address())?;
-    Ok(socket.local_addr()?.ip())
 }

@@ -10,11 +10,13 @@
 #![doc = include_str!("../../examples/hello.rs")]
 //! ```
 
+mod address;
 mod backoff;
 mod executor;
 mod outcome;
 mod scheduler;
 
+pub use address::node_facing;
 pub use backoff::REGISTRATION_BACKOFF_MAX;
 pub use executor::{
     EnvironmentError, Executor, ExecutorCalls, ExecutorDriver, ExecutorEnvironment, ExecutorError,
