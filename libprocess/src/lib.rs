@@ -1,5 +1,6 @@
 //! Actors that each own one piece of state: in one process, on many nodes, under a simulation.
 
+mod builtin;
 mod clock;
 mod context;
 mod event;
@@ -7,6 +8,7 @@ mod future;
 mod handlers;
 mod host;
 pub mod http;
+mod limiter;
 mod links;
 mod message;
 pub mod metrics;
@@ -17,12 +19,15 @@ mod time;
 mod transport;
 mod upid;
 
+pub use builtin::Version;
+pub use builtin::logging::set_toggler as set_log_toggler;
 pub use clock::Timer;
 pub use context::{Context, Deferred, Rng};
 pub use future::{Abandoned, Future, Promise, WaitError};
 pub use handlers::Handler;
 pub use host::runtime::{Runtime, RuntimeError};
 pub use libprocess_macros::Message;
+pub use limiter::{Limiter, Sequence};
 pub use message::{DecodeError, Message, codec};
 pub use metrics::Metrics;
 pub use node::{ClockHandle, EnvironmentError, Node, NodeBuilder, SpawnError, StartError};

@@ -52,6 +52,7 @@ pub(crate) struct NodeInner {
     routes: RwLock<BTreeMap<Box<str>, BTreeMap<String, http::Route>>>,
     metrics: Arc<Registry>,
     transport: OnceLock<Arc<dyn Transport>>,
+    serving: Mutex<Option<http::Serving>>,
     closing: AtomicBool,
 }
 
@@ -75,6 +76,7 @@ impl NodeInner {
             waiting: Mutex::default(),
             routes: RwLock::default(),
             transport: OnceLock::new(),
+            serving: Mutex::default(),
             closing: AtomicBool::new(false),
         })
     }
@@ -85,6 +87,10 @@ impl NodeInner {
 
     pub(crate) fn transport(&self) -> Option<&Arc<dyn Transport>> {
         self.transport.get()
+    }
+
+    pub(crate) fn set_serving(&self, serving: http::Serving) {
+        *self.serving.lock() = Some(serving);
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -333,7 +339,14 @@ impl NodeInner {
             if let Some(route) = routes.get(path) {
                 return Some((path.to_owned(), route.clone()));
             }
-            path = path.rsplit_once('/')?.0;
+            path = match path.rsplit_once('/') {
+                Some((above, _)) => above,
+                // The root is no prefix of everything, unless it wants to be.
+                None => {
+                    let root = routes.get("").filter(|root| root.options.catch_all)?;
+                    return Some((String::new(), root.clone()));
+                }
+            };
         }
     }
 
@@ -363,11 +376,15 @@ impl NodeInner {
             last = last.map(move |()| ended).flatten();
         }
         let transport = self.transport.get().cloned();
+        let serving = self.serving.lock().take();
         last.settled(move |_| {
             if let Some(transport) = transport {
                 transport.close();
             }
-            promise.set(());
+            match serving {
+                Some(serving) => promise.follow(serving.stop()),
+                None => promise.set(()),
+            }
         });
         future
     }

@@ -131,12 +131,30 @@ impl Drop for BodyWriter {
 #[error("the body was cut off because its reader was too slow")]
 pub struct CutOff;
 
+/// Tells whether a body was cut off, to whoever does not read it at the moment.
+#[derive(Debug)]
+pub(crate) struct Watch(Arc<Mutex<Pipe>>);
+
+impl Watch {
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.0.lock().cut_off
+    }
+}
+
 impl BodyReader {
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.0.clone())
+    }
+
     /// The next chunk; `None` at the end.
     pub(crate) fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
         let mut pipe = self.0.lock();
         if pipe.cut_off {
             return Poll::Ready(Some(Err(CutOff)));
+        }
+        // Kept even with a chunk at hand: whoever cuts the body off has to be heard while that one is sent.
+        if !pipe.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            pipe.waker = Some(cx.waker().clone());
         }
         if let Some(chunk) = pipe.chunks.pop_front() {
             pipe.waiting -= chunk.len();
@@ -145,7 +163,6 @@ impl BodyReader {
         if pipe.writer_gone {
             return Poll::Ready(None);
         }
-        pipe.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }

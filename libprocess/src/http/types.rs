@@ -16,6 +16,9 @@ pub struct Request {
     pub method: Method,
     /// The whole path, decoded, without the query: `/master/state`.
     pub path: String,
+    /// What of the path is below the route, part by part and decoded: `/quota/a%2Fb` leaves `["a/b"]` to the
+    /// route `/quota`.
+    pub rest: Vec<String>,
     /// The query string as received, without its `?`.
     pub query_string: String,
     /// The query, decoded; of a name given twice the last value counts.
@@ -32,6 +35,23 @@ impl Request {
     /// A header's value, when it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A JSON document as the answer to this request: as JSONP if it asks for that with `?jsonp=function`.
+    pub fn json(&self, document: impl Into<Bytes>) -> Response {
+        let Some(function) = self.query.get("jsonp") else { return Response::json(document) };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.' | '[' | ']');
+        if function.is_empty() || !function.chars().all(is_name) {
+            // Whatever else might be in there would run in somebody's browser.
+            return Response::text(StatusCode::BAD_REQUEST, "`jsonp` has to be the name of a function.");
+        }
+        let document = document.into();
+        let mut body = Vec::with_capacity(function.len() + document.len() + 2);
+        body.extend_from_slice(function.as_bytes());
+        body.push(b'(');
+        body.extend_from_slice(&document);
+        body.push(b')');
+        Response::ok().header("Content-Type", "text/javascript").body(body)
     }
 }
 
@@ -71,6 +91,13 @@ impl Response {
     /// A response of that status with a text to explain it.
     pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
         Response::new(status).body(text.into())
+    }
+
+    /// `405 Method Not Allowed`, naming what is accepted.
+    pub fn method_not_allowed(accepted: &[Method], received: &Method) -> Response {
+        let names: Vec<&str> = accepted.iter().map(Method::as_str).collect();
+        let text = format!("Expecting one of {{ '{}' }}, but received '{received}'", names.join("', '"));
+        Response::text(StatusCode::METHOD_NOT_ALLOWED, text).header("Allow", &names.join(", "))
     }
 
     /// `200 OK` with a JSON document.
@@ -132,6 +159,9 @@ pub struct RouteOptions {
     pub max_body: usize,
     /// The methods accepted; empty for all. `HEAD` goes with `GET`.
     pub methods: Vec<Method>,
+    /// Only for the route `/`: whether it also answers what is below it and no other route of the process
+    /// takes.
+    pub catch_all: bool,
     /// One line for the index of `/help`.
     pub summary: String,
     /// The rest of the help text, in Markdown.
@@ -143,6 +173,7 @@ impl Default for RouteOptions {
         RouteOptions {
             max_body: 8 << 20,
             methods: Vec::new(),
+            catch_all: false,
             summary: String::new(),
             description: String::new(),
         }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{NodeBuilder, NodeInner, SpawnError};
+use crate::builtin;
 use crate::clock::ClockInner;
 use crate::future::Future;
 use crate::host::runtime::Runtime;
+use crate::http;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::time::Time;
-use crate::transport;
 use crate::upid::{Address, Id, Pid, Upid};
 
 /// A running node. Dropping the last handle leaves its processes running; [`shutdown`](Self::shutdown) ends
@@ -40,12 +41,8 @@ impl Node {
     }
 
     pub(super) fn serve(&self, listener: TcpListener) {
-        let node = self.inner.weak();
-        self.runtime.arbiter(0).spawn(async move {
-            if let Err(error) = transport::accept_links(node, listener).await {
-                tracing::error!(%error, "this node accepts no more connections");
-            }
-        });
+        self.inner.set_serving(http::serve(&self.inner, &self.runtime, listener));
+        builtin::start(&self.inner);
     }
 
     /// The address this node advertises.

@@ -63,19 +63,6 @@ pub(crate) async fn accept_native(node: Arc<NodeInner>, mut stream: TcpStream) {
     }
 }
 
-/// Accepts links at a port that nothing else is served at.
-pub(crate) async fn accept_links(
-    node: Weak<NodeInner>,
-    listener: std::net::TcpListener,
-) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let Some(node) = node.upgrade() else { return Ok(()) };
-        actix_rt::spawn(accept_native(node, stream));
-    }
-}
-
 /// Messages to and from other nodes over TCP.
 pub(crate) struct TcpTransport {
     me: Weak<TcpTransport>,

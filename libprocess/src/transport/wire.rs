@@ -85,6 +85,7 @@ mod tests {
         Request {
             method,
             path: "/a/b".to_owned(),
+            rest: Vec::new(),
             query_string: String::new(),
             query: Default::default(),
             headers: map,
