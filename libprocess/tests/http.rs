@@ -1,5 +1,7 @@
 //! What a node answers over real sockets.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -694,6 +696,38 @@ fn a_huge_answer_does_not_hold_up_the_others() {
     for _ in 0..4 {
         assert_eq!(Client::new(&node).get("/echo").status, 200);
     }
+}
+
+/// Takes messages of one name.
+struct Mailbox(mpsc::Sender<(String, Vec<u8>)>);
+
+impl Process for Mailbox {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install_raw("test.Note", |mailbox: &mut Mailbox, from, _, body, _| {
+            let _ = mailbox.0.send((from.to_string(), body.to_vec()));
+        });
+    }
+}
+
+#[test]
+fn a_message_in_apaches_wire_format_is_delivered_and_acknowledged() {
+    let (node, _) = node();
+    let (tell, told) = mpsc::channel();
+    node.spawn("box(1)", Mailbox(tell)).unwrap();
+    let mut client = Client::new(&node);
+    let message = |path: &str, sender: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\n{sender}\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+    };
+    for sender in ["User-Agent: libprocess/me@127.0.0.1:9", "Libprocess-From: me@127.0.0.1:9"] {
+        let got = client.send(message("/box(1)/test.Note", sender)).receive();
+        assert_eq!((got.status, got.body.len()), (202, 0));
+        assert_eq!(told.recv_timeout(SOON).unwrap(), ("me@127.0.0.1:9".to_owned(), b"abc".to_vec()));
+    }
+    let got = client.send(message("/nobody/test.Note", "Libprocess-From: me@127.0.0.1:9")).receive();
+    assert_eq!((got.status, got.text()), (404, "404 Not Found."));
+    assert_eq!(client.send(message("/box(1)/test.Note", "User-Agent: curl/8")).receive().status, 404);
 }
 
 #[test]

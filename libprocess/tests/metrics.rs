@@ -1,5 +1,7 @@
 //! Counting and measuring, from processes and from outside.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use libprocess::{Context, Node, Process};

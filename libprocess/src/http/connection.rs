@@ -341,3 +341,128 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Connection, Rc<Ticker>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let ticker = Rc::new(Ticker::default());
+        let connection = Connection::new(listener.accept().await.unwrap().0, ticker.clone());
+        (client, connection, ticker)
+    }
+
+    /// What reading gives now; `None` when it would wait.
+    async fn read(connection: &mut Connection) -> Option<io::Result<Vec<u8>>> {
+        let mut bytes = [0; 65536];
+        let mut buf = ReadBuf::new(&mut bytes);
+        poll_fn(|cx| {
+            Poll::Ready(match Pin::new(&mut *connection).poll_read(cx, &mut buf) {
+                Poll::Ready(result) => Some(result.map(|()| buf.filled().to_vec())),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    async fn read_some(connection: &mut Connection) -> Vec<u8> {
+        loop {
+            if let Some(bytes) = read(connection).await {
+                return bytes.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_head_that_does_not_end_ends_the_connection() {
+        let (mut client, mut connection, ticker) = pair().await;
+        client.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(read_some(&mut connection).await, b"GET / HT");
+        for _ in 1..HEAD_SECS {
+            ticker.tick();
+        }
+        assert!(read(&mut connection).await.is_none());
+        ticker.tick();
+        assert_eq!(read(&mut connection).await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[actix_rt::test]
+    async fn a_handler_may_take_its_time_and_an_idle_connection_may_not() {
+        let (mut client, mut connection, ticker) = pair().await;
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        read_some(&mut connection).await;
+        let state = connection.state().clone();
+        state.begin(Framing::Done);
+        for _ in 0..10 * IDLE_SECS {
+            ticker.tick();
+        }
+        assert!(read(&mut connection).await.is_none());
+        state.finish(false);
+        assert!(read(&mut connection).await.is_none());
+        for _ in 0..IDLE_SECS {
+            ticker.tick();
+        }
+        assert!(read(&mut connection).await.unwrap().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_dripping_body_ends_the_connection_and_a_slow_one_does_not() {
+        let (mut client, mut connection, ticker) = pair().await;
+        client.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
+        read_some(&mut connection).await;
+        let state = connection.state().clone();
+        state.begin(Framing::Length(1 << 30));
+        for _ in 0..10 * BODY_SECS {
+            ticker.tick();
+            state.body_progress(2 * BODY_RATE as usize);
+        }
+        assert!(read(&mut connection).await.is_none());
+        state.begin(Framing::Length(1 << 30));
+        for _ in 0..BODY_SECS {
+            state.body_progress(1);
+            ticker.tick();
+        }
+        assert!(read(&mut connection).await.unwrap().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn who_does_not_read_is_cut_off() {
+        let (_client, mut connection, ticker) = pair().await;
+        connection.state().begin(Framing::Done);
+        let bytes = vec![0; 1 << 20];
+        let mut n_pending = 0;
+        // Twice, since the kernel may have made room in between.
+        while n_pending < 2 {
+            let written =
+                poll_fn(|cx| Poll::Ready(Pin::new(&mut connection).poll_write(cx, &bytes).is_pending()));
+            n_pending = if written.await { n_pending + 1 } else { 0 };
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..WRITE_SECS {
+            ticker.tick();
+        }
+        assert!(read(&mut connection).await.unwrap().is_err());
+    }
+
+    #[actix_rt::test]
+    async fn what_is_behind_a_request_waits_until_it_is_answered() {
+        let (mut client, mut connection, _ticker) = pair().await;
+        client.write_all(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n").await.unwrap();
+        let state = connection.state().clone();
+        assert_eq!(read_some(&mut connection).await, b"GET /a HTTP/1.1\r\n\r\n");
+        state.begin(Framing::Done);
+        assert!(read(&mut connection).await.is_none());
+        state.finish(false);
+        assert_eq!(read_some(&mut connection).await, b"GET /b HTTP/1.1\r\n\r\n");
+        state.finish(true);
+        client.write_all(b"GET /c HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(read(&mut connection).await.is_none(), "nothing is read behind the last request");
+    }
+}
