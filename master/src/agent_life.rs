@@ -22,6 +22,9 @@ use crate::registry::{Kind, Refused};
 use crate::tasks::{TaskRecord, is_terminal};
 use crate::validation;
 
+/// Why an agent is removed whose address another one uses.
+const SUCCEEDED: &str = "a new agent registered at the same address";
+
 impl Cluster {
     /// An agent without id asks to join. Agents repeat themselves until they hear back.
     pub fn register_agent(&mut self, from: &Upid, mut message: RegisterSlaveMessage) {
@@ -43,12 +46,7 @@ impl Cluster {
                 let message = self.registered_message(&id);
                 return self.send(from, message);
             }
-            // The former agent at that address must be gone, as its address is in use.
-            self.remove_agent(
-                &id,
-                "a new agent registered at the same address",
-                "master/slave_removals/reason_registered",
-            );
+            self.remove_agent(&id, SUCCEEDED, "master/slave_removals/reason_registered");
         }
         // The reply waits for the registry: an agent told "registered" by a master that then fails would be a
         // stranger to the next one, and its tasks orphans.
@@ -58,6 +56,13 @@ impl Cluster {
         let operation = Kind::AdmitAgent(message.slave.clone()).into();
         let then = Continuation::Admitted(Box::new(Joining { pid: from.clone(), id, message }));
         self.push(Effect::Registry { operation, then });
+    }
+
+    /// Whoever else was at an address must be gone, as the address is in use.
+    fn clear_address(&mut self, pid: &Upid, newcomer: &AgentId) {
+        if let Some(id) = self.agents.at(pid).filter(|id| *id != newcomer).cloned() {
+            self.remove_agent(&id, SUCCEEDED, "master/slave_removals/reason_registered");
+        }
     }
 
     fn admissible(&self, info: &AgentInfo, version: Option<&str>) -> Result<(), String> {
@@ -327,6 +332,7 @@ impl Cluster {
     fn agent_reappears(&mut self, returning: Returning) {
         let Returning { pid, id, message } = returning;
         tracing::info!(agent = %id, %pid, tasks = message.tasks.len(), "agent is back");
+        self.clear_address(&pid, &id);
         let expected = self.agents.recovered.contains_key(&id);
         for info in &message.frameworks {
             let Some(framework_id) = &info.id else { continue };
@@ -337,6 +343,14 @@ impl Cluster {
         let mut tasks = Vec::new();
         for mut task in message.tasks {
             let Some(framework) = self.frameworks.get_mut(&task.framework_id) else { continue };
+            if framework.tasks.contains_key(&task.task_id) {
+                // While this one was given up, its id was used again.
+                tracing::warn!(task = %task.task_id, agent = %id, "ending a task: another one of its id runs elsewhere");
+                let (framework_id, task_id) = (task.framework_id, task.task_id);
+                let kill = KillTaskMessage { framework_id, task_id, kill_policy: None };
+                self.send(&pid, AgentMessage::KillTask(kill));
+                continue;
+            }
             fill_role(&mut task.resources, framework);
             if !expected {
                 // It may have been given up with its agent.
@@ -416,6 +430,7 @@ impl Cluster {
         let Returning { pid, id, message } = returning;
         tracing::info!(agent = %id, %pid, "agent reregistered");
         if self.agents.get(&id).is_some_and(|agent| agent.pid != pid) {
+            self.clear_address(&pid, &id);
             self.agents.moved(&id, pid.clone());
         }
         self.push(Effect::Link(pid.clone()));

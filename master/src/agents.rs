@@ -154,7 +154,7 @@ impl Agents {
     pub fn moved(&mut self, id: &AgentId, pid: Upid) {
         if let Some(agent) = self.registered.get_mut(id).map(Arc::make_mut) {
             let old = std::mem::replace(&mut agent.pid, pid.clone());
-            self.by_pid.remove(&old);
+            self.leave(&old, id);
             self.by_pid.insert(pid, id.clone());
         }
     }
@@ -162,9 +162,16 @@ impl Agents {
     /// Takes an agent out, and remembers that it was removed.
     pub fn remove(&mut self, id: &AgentId) -> Option<Arc<Agent>> {
         let agent = self.registered.remove(id)?;
-        self.by_pid.remove(&agent.pid);
+        self.leave(&agent.pid, id);
         self.forget(id);
         Some(agent)
+    }
+
+    /// The agent is no longer at that address; another one may be.
+    fn leave(&mut self, pid: &Upid, id: &AgentId) {
+        if self.by_pid.get(pid) == Some(id) {
+            self.by_pid.remove(pid);
+        }
     }
 
     /// Remembers that an agent was removed: what it still sends is ignored until it registers again.

@@ -31,7 +31,7 @@ struct World {
     waits: Vec<Timeout>,
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules {
         roles: None,
         root_submissions: true,
@@ -52,7 +52,7 @@ fn pid(n: u16) -> Upid {
     Upid::new("slave(1)", ([10, 0, 0, 1], n).into())
 }
 
-fn resources(text: &str) -> Vec<Resource> {
+pub(super) fn resources(text: &str) -> Vec<Resource> {
     Resources::parse(text, "*").unwrap().to_messages()
 }
 
@@ -312,7 +312,7 @@ impl World {
     }
 }
 
-fn agent_capabilities() -> Vec<agent_info::Capability> {
+pub(super) fn agent_capabilities() -> Vec<agent_info::Capability> {
     use agent_info::capability::Type::*;
     [MultiRole, HierarchicalRole, ReservationRefinement]
         .map(|it| agent_info::Capability { r#type: Some(it.into()) })
@@ -327,11 +327,11 @@ fn id(tail: &str) -> String {
     format!("{}-{tail}", Uuid::nil())
 }
 
-fn framework() -> FrameworkInfo {
+pub(super) fn framework() -> FrameworkInfo {
     FrameworkInfo { user: "u".into(), name: "f".into(), checkpoint: Some(true), ..FrameworkInfo::default() }
 }
 
-fn command(task_id: &str, text: &str) -> TaskInfo {
+pub(super) fn command(task_id: &str, text: &str) -> TaskInfo {
     TaskInfo {
         name: task_id.into(),
         task_id: task_id.into(),
@@ -342,7 +342,7 @@ fn command(task_id: &str, text: &str) -> TaskInfo {
     }
 }
 
-fn launch(task_infos: Vec<TaskInfo>) -> Operation {
+pub(super) fn launch(task_infos: Vec<TaskInfo>) -> Operation {
     Operation {
         r#type: Some(operation::Type::Launch.into()),
         launch: Some(operation::Launch { task_infos }),
