@@ -1,7 +1,6 @@
 //! `/api/v1/scheduler` over TCP.
+#![allow(clippy::unwrap_used)] // A test.
 
-#[path = "support/http.rs"]
-mod http;
 mod support;
 
 use std::net::SocketAddr;
@@ -9,8 +8,8 @@ use std::net::SocketAddr;
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, call, event};
 use api::v1::{FrameworkInfo, TaskState};
-use http::{Reply, SCHEDULER, Scheduler, get, request};
 use libprocess::Node;
+use support::http::{Reply, SCHEDULER, Scheduler, get, request};
 use support::*;
 
 struct Cluster {

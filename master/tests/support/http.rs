@@ -1,4 +1,5 @@
 //! The least of an HTTP client.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::should_implement_trait)] // Tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -108,7 +109,6 @@ pub struct Scheduler {
     reader: BufReader<TcpStream>,
     decoder: api::recordio::Decoder,
     protobuf: bool,
-    pub headers: Vec<(String, String)>,
     pub stream_id: String,
     pub framework_id: String,
 }
@@ -131,7 +131,7 @@ impl Scheduler {
         assert_eq!(header(&headers, "Content-Type"), Some(media(protobuf)));
         let stream_id = header(&headers, "Mesos-Stream-Id").unwrap().to_owned();
         let decoder = api::recordio::Decoder::new(1 << 20);
-        Scheduler { to, reader, decoder, protobuf, headers, stream_id, framework_id: String::new() }
+        Scheduler { to, reader, decoder, protobuf, stream_id, framework_id: String::new() }
     }
 
     pub fn subscribe(to: SocketAddr, call: &Call, protobuf: bool) -> Scheduler {

@@ -1,6 +1,8 @@
 //! A node with a master, and the least that can pass for an agent and for a driver.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Tests; each binary uses some of it.
 
+pub mod http;
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
