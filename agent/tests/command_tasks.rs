@@ -1,5 +1,7 @@
 //! Command tasks from launch to acknowledged end, with real processes.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 mod common;
 
 use api::internal::*;
@@ -116,7 +118,9 @@ fn a_container_that_cannot_be_made_fails_its_task_with_the_reason() {
     let uri = command_info::Uri { value: "/no/such/file".into(), ..Default::default() };
     fetching.command.as_mut().unwrap().uris = vec![uri];
     cluster.run(&framework(), fetching);
-    for task in ["stranger", "fetching"] {
+    let docker = ContainerInfo { r#type: container_info::Type::Docker as i32, ..Default::default() };
+    cluster.run(&framework(), TaskInfo { container: Some(docker), ..shell("docker", "true") });
+    for task in ["stranger", "fetching", "docker"] {
         cluster.until_state(task, TaskState::TaskFailed);
     }
     let history = cluster.history();
@@ -129,6 +133,7 @@ fn a_container_that_cannot_be_made_fails_its_task_with_the_reason() {
     assert!(
         history["fetching"][0].starts_with("TASK_FAILED REASON_CONTAINER_LAUNCH_FAILED: fetching its URIs")
     );
+    assert!(history["docker"][0].contains("a Docker container needs"), "{history:?}");
     let stderr = std::fs::read_to_string(cluster.sandbox("fetching").join("stderr")).unwrap();
     assert!(stderr.starts_with("could not fetch `/no/such/file`"), "{stderr}");
     cluster.stop();

@@ -1,5 +1,7 @@
 //! Executors that speak libprocess messages, played by the test; their containers only sleep.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 mod common;
 
 use std::time::Duration;

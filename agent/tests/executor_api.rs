@@ -1,5 +1,7 @@
 //! `/api/v1/executor` and the other endpoints, over real connections.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+
 mod common;
 
 use std::io::{Read, Write};

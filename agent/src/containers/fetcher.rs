@@ -1,7 +1,7 @@
 //! Brings what a command lists as URIs into its sandbox, before it starts.
 //!
 //! It runs as a process of its own, as the container's user, so that a framework cannot read what that user
-//! may not. Local files only so far: paths and `file://`.
+//! may not. Local files are copied; what lies on the network is left to `curl`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -61,7 +61,9 @@ pub enum FetchError {
     #[error("`{0}` names no path")]
     NoPath(String),
     /// Nothing here can fetch that.
-    #[error("`{uri}` cannot be fetched: this agent fetches local paths and file:// only, not {scheme}://")]
+    #[error(
+        "`{uri}` cannot be fetched: this agent knows local paths, file, http, https, ftp and ftps, not {scheme}"
+    )]
     Scheme {
         /// The URI.
         uri: String,
@@ -83,6 +85,14 @@ pub enum FetchError {
         to: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Downloading failed.
+    #[error("could not download `{uri}`: {reason}")]
+    Download {
+        /// The URI.
+        uri: String,
+        /// What the downloading program said.
+        reason: String,
     },
     /// Extracting failed.
     #[error("could not extract `{archive}`: {reason}")]
@@ -112,29 +122,51 @@ fn fetch(item: &Item, orders: &Orders) -> Result<(), FetchError> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
-    fs::copy(&source, &to).map_err(failed)?;
+    match source {
+        Source::Local(path) => drop(fs::copy(path, &to).map_err(failed)?),
+        Source::Network => download(&item.uri, &to)?,
+    }
     if item.executable {
         return fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map_err(failed);
     }
     if item.extract { extract(&to) } else { Ok(()) }
 }
 
-/// The local file that a URI names.
-fn source(uri: &str, home: Option<&Path>) -> Result<PathBuf, FetchError> {
+/// Where something comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Local(PathBuf),
+    Network,
+}
+
+/// Where the URI says it lies.
+fn source(uri: &str, home: Option<&Path>) -> Result<Source, FetchError> {
     if uri.is_empty() || uri.contains(['\\', '\'', '\0']) {
         return Err(FetchError::Characters(uri.escape_debug().to_string()));
     }
     if let Some(rest) = uri.strip_prefix("file://") {
         let path = rest.strip_prefix("localhost").unwrap_or(rest);
-        return if path.starts_with('/') { Ok(path.into()) } else { Err(FetchError::NoPath(uri.to_owned())) };
+        let absolute = path.starts_with('/');
+        return if absolute {
+            Ok(Source::Local(path.into()))
+        } else {
+            Err(FetchError::NoPath(uri.to_owned()))
+        };
     }
-    if let Some((scheme, _)) = uri.split_once("://") {
+    if let Some((scheme, rest)) = uri.split_once("://") {
+        if ["http", "https", "ftp", "ftps"].contains(&scheme) {
+            return if rest.contains('/') {
+                Ok(Source::Network)
+            } else {
+                Err(FetchError::NoPath(uri.to_owned()))
+            };
+        }
         return Err(FetchError::Scheme { uri: uri.to_owned(), scheme: scheme.to_owned() });
     }
     if uri.starts_with('/') {
-        return Ok(uri.into());
+        return Ok(Source::Local(uri.into()));
     }
-    home.map(|home| home.join(uri)).ok_or_else(|| FetchError::Relative(uri.to_owned()))
+    home.map(|home| Source::Local(home.join(uri))).ok_or_else(|| FetchError::Relative(uri.to_owned()))
 }
 
 /// What the file is called in the sandbox.
@@ -152,37 +184,46 @@ fn target(item: &Item) -> Result<PathBuf, FetchError> {
     }
 }
 
+/// Downloads; gives up when nothing comes for a minute.
+fn download(uri: &str, to: &Path) -> Result<(), FetchError> {
+    let failed = |reason: String| FetchError::Download { uri: uri.to_owned(), reason };
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--location", "--globoff"]);
+    curl.args(["--connect-timeout", "60", "--speed-limit", "1", "--speed-time", "60", "--output"]);
+    run(curl.arg(to).arg("--").arg(uri)).map_err(failed)
+}
+
 /// Extracts an archive beside itself; a file of another kind stays as it is.
 fn extract(archive: &Path) -> Result<(), FetchError> {
     let name = archive.file_name().map(OsStr::to_string_lossy).unwrap_or_default().to_lowercase();
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     let directory = archive.parent().unwrap_or(Path::new("."));
+    let failed = |reason: String| FetchError::Extract { archive: archive.to_owned(), reason };
     if ends(&[".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz"]) {
-        run(Command::new("tar").arg("-C").arg(directory).arg("-xf").arg(archive), archive)
+        run(Command::new("tar").arg("-C").arg(directory).arg("-xf").arg(archive)).map_err(failed)
     } else if ends(&[".zip"]) {
-        run(Command::new("unzip").arg("-o").arg("-d").arg(directory).arg(archive), archive)
+        run(Command::new("unzip").arg("-o").arg("-d").arg(directory).arg(archive)).map_err(failed)
     } else if ends(&[".gz"]) {
-        let failed =
-            |error: io::Error| FetchError::Extract { archive: archive.to_owned(), reason: error.to_string() };
-        let unpacked = fs::File::create(archive.with_extension("")).map_err(failed)?;
-        run(Command::new("gzip").args(["-d", "-c"]).arg(archive).stdout(unpacked), archive)
+        let unpacked =
+            fs::File::create(archive.with_extension("")).map_err(|error| failed(error.to_string()))?;
+        run(Command::new("gzip").args(["-d", "-c"]).arg(archive).stdout(unpacked)).map_err(failed)
     } else {
         Ok(())
     }
 }
 
-fn run(command: &mut Command, archive: &Path) -> Result<(), FetchError> {
-    let failed = |reason: String| FetchError::Extract { archive: archive.to_owned(), reason };
+/// Runs a program to its end; what it said when it failed.
+fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
     let output = child
         .and_then(|child| child.wait_with_output())
-        .map_err(|error| failed(format!("`{program}` could not be run: {error}")))?;
+        .map_err(|error| format!("`{program}` could not be run: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
-    Err(failed(format!("`{program}` ended with {}: {said}", output.status)))
+    Err(format!("`{program}` ended with {}: {said}", output.status))
 }
 
 #[cfg(test)]
@@ -202,10 +243,15 @@ mod tests {
             ("file://localhost/a/b", "/a/b"),
             ("c/d", "/home/fw/c/d"),
         ] {
-            assert_eq!(source(uri, home).unwrap(), Path::new(path));
+            assert_eq!(source(uri, home).unwrap(), Source::Local(path.into()));
         }
+        assert_eq!(source("http://x/y", home).unwrap(), Source::Network);
+        assert!(matches!(source("http://x", home), Err(FetchError::NoPath(_))));
         assert!(
-            matches!(source("http://x/y", home), Err(FetchError::Scheme { scheme, .. }) if scheme == "http")
+            matches!(source("hdfs://x/y", home), Err(FetchError::Scheme { scheme, .. }) if scheme == "hdfs")
+        );
+        assert!(
+            matches!(source("hdfs://x/y", home), Err(FetchError::Scheme { scheme, .. }) if scheme == "hdfs")
         );
         assert!(matches!(source("c/d", None), Err(FetchError::Relative(_))));
         assert!(matches!(source("/a'b", home), Err(FetchError::Characters(_))));
@@ -246,6 +292,12 @@ mod tests {
         assert_eq!(mode & 0o777, 0o755);
         assert_eq!(fs::read_to_string(sandbox.path().join("inner")).unwrap(), "inside");
         assert!(sandbox.path().join("x.tar.gz").exists(), "the archive stays");
+        // A port that nothing listens on: curl says so, or is not installed, which is said as well.
+        let error = fetch(&item("http://127.0.0.1:1/x"), &orders).unwrap_err();
+        assert!(
+            error.to_string().starts_with("could not download `http://127.0.0.1:1/x`: `curl`"),
+            "{error}"
+        );
         let error = fetch(&item(&path("absent")), &orders).unwrap_err();
         assert!(error.to_string().starts_with("could not fetch"), "{error}");
     }

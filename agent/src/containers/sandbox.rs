@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use api::v1::CommandInfo;
+use api::v1::{CommandInfo, ContainerInfo, NetworkInfo, container_info};
 use nix::unistd::{User, geteuid};
 
 use super::containerizer::ContainerizerSettings;
@@ -23,6 +23,10 @@ use crate::workload::Launch;
 pub(super) enum SandboxError {
     #[error("the executor's command names no program")]
     NoProgram,
+    #[error(
+        "this agent cannot make the container: {0} needs an isolator or a containerizer that it does not have"
+    )]
+    Unsupported(&'static str),
     #[error("could not make the sandbox: {what}")]
     Sandbox { what: String, source: io::Error },
     #[error("could not start the launcher `{program}`")]
@@ -56,6 +60,9 @@ impl Forked {
 /// Makes the sandbox and the first process in it, isolated but not let go. Blocks.
 pub(super) fn fork(settings: &ContainerizerSettings, launch: &Launch) -> Result<Forked, SandboxError> {
     let (program, arguments) = program_of(&launch.command)?;
+    if let Some(container) = &launch.executor.container {
+        refuse_what_is_not_built(container)?;
+    }
     let owner = owner_of(launch)?;
     for isolator in &settings.isolators {
         isolator.prepare(launch)?;
@@ -93,6 +100,24 @@ pub(super) fn fetch(settings: &ContainerizerSettings, launch: &Launch) -> Result
     let (started, mut told) = start(settings, launch, FETCH_ARGUMENTS, &plan, owner.as_ref())?;
     told.write_all(&text).map_err(failed)?;
     Ok(started)
+}
+
+/// A container that is more than a sandbox must not run as if it were not.
+fn refuse_what_is_not_built(container: &ContainerInfo) -> Result<(), SandboxError> {
+    let named = |network: &NetworkInfo| network.name.is_some();
+    let asks_for = [
+        (container.r#type() == container_info::Type::Docker, "a Docker container"),
+        (container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()), "a container image"),
+        (!container.volumes.is_empty(), "a volume"),
+        (container.network_infos.iter().any(named), "a network of its own"),
+        (container.linux_info.is_some(), "`linux_info`"),
+        (container.rlimit_info.is_some(), "`rlimit_info`"),
+        (container.tty_info.is_some(), "a terminal"),
+    ];
+    match asks_for.into_iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(SandboxError::Unsupported(what)),
+        None => Ok(()),
+    }
 }
 
 /// What to execute, with its whole argument vector.
