@@ -76,7 +76,7 @@ impl MetricsEndpoint {
 }
 
 /// Reads `n/duration`; empty for no limit.
-fn rate_limit(text: &str) -> Result<Option<Limiter>, String> {
+pub(super) fn rate_limit(text: &str) -> Result<Option<Limiter>, String> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -37,6 +37,11 @@ pub(crate) fn start(node: &Arc<NodeInner>) {
     }
 }
 
+/// Whether that is a legal rate limit for `/metrics/snapshot`: `n/duration`, or empty for none.
+pub(crate) fn is_rate_limit(text: &str) -> bool {
+    metrics::rate_limit(text).is_ok()
+}
+
 /// What a route that only shows something accepts.
 fn read_only(summary: &str) -> RouteOptions {
     RouteOptions { methods: vec![Method::GET], max_body: 0, ..RouteOptions::help(summary) }

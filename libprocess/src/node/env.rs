@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::NodeBuilder;
+use crate::builtin::is_rate_limit;
 
 const PREFIX: &str = "LIBPROCESS_";
 
@@ -25,6 +26,7 @@ impl NodeBuilder {
     /// | `LIBPROCESS_ADVERTISE_IP` | IPv4 address others reach the node at | the one listened on |
     /// | `LIBPROCESS_ADVERTISE_PORT` | port others reach it at | the one listened on |
     /// | `LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH` | see [`require_peer_address_ip_match`](Self::require_peer_address_ip_match) | `false` |
+    /// | `LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT` | how often `/metrics/snapshot` may be asked; empty for no limit | `2/1secs` |
     ///
     /// What is set on the builder afterwards prevails.
     pub fn from_env() -> Result<NodeBuilder, EnvironmentError> {
@@ -71,6 +73,9 @@ impl NodeBuilder {
                     }
                     _ => Some("`true` or `false`"),
                 },
+                "METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT" => {
+                    (!is_rate_limit(text)).then_some("a rate like `2/1secs`, or empty for no limit")
+                }
                 _ => None,
             };
             if let Some(expected) = expected {
@@ -127,5 +132,8 @@ mod tests {
         );
         assert!(check("LIBPROCESS_ADVERTISE_IP", "here").contains("LIBPROCESS_ADVERTISE_IP"));
         assert!(check("LIBPROCESS_REQUIRE_PEER_ADDRESS_IP_MATCH", "maybe").contains("`true` or `false`"));
+        assert!(
+            check("LIBPROCESS_METRICS_SNAPSHOT_ENDPOINT_RATE_LIMIT", "2").contains("a rate like `2/1secs`")
+        );
     }
 }
