@@ -1,5 +1,8 @@
 //! Messages to and from a program that speaks Apache's wire protocol by hand, as a C++ or Go libprocess would.
 
+// Test helpers fail by panicking, as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! What nodes promise each other over a network.
 
+// Test helpers fail by panicking, as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
