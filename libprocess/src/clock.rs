@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex};
 use tokio::sync::Notify;
 
+use crate::process::guarded;
 use crate::time::Time;
 
 type Thunk = Box<dyn FnOnce() + Send>;
@@ -35,8 +36,18 @@ impl TimerTable {
         (entry.key().0 <= now).then(|| entry.remove())
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
+    /// Takes all timers out. They are to be dropped with the table unlocked: what they hold may want it.
+    #[must_use]
+    pub(crate) fn take(&mut self) -> BTreeMap<(Time, u64), Thunk> {
+        std::mem::take(&mut self.entries)
+    }
+}
+
+/// Runs a timer. What it holds is the user's and may panic, if only when it is dropped because its process
+/// is gone; the other timers go on.
+pub(crate) fn run(thunk: Thunk) {
+    if let Err(panic) = guarded(thunk) {
+        tracing::error!(%panic, "a timer panicked");
     }
 }
 
@@ -90,6 +101,9 @@ struct Dial {
 pub(crate) struct ClockInner {
     dial: Mutex<Dial>,
     timers: Arc<Mutex<TimerTable>>,
+    /// Held while timers fire, so that two threads that do it do not change the order, and so that nobody
+    /// takes a timer for fired that is only out of the table. Reentrant, since a timer may turn the clock.
+    firing: ReentrantMutex<()>,
     changed: Notify,
 }
 
@@ -102,7 +116,12 @@ impl ClockInner {
             advanced: Duration::ZERO,
             paused_at: None,
         };
-        Arc::new(ClockInner { dial: Mutex::new(dial), timers: Arc::default(), changed: Notify::new() })
+        Arc::new(ClockInner {
+            dial: Mutex::new(dial),
+            timers: Arc::default(),
+            firing: ReentrantMutex::new(()),
+            changed: Notify::new(),
+        })
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -122,18 +141,17 @@ impl ClockInner {
         Timer::new(&self.timers, key)
     }
 
-    /// Fires what is due; whether anything was.
-    pub(crate) fn fire(&self) -> bool {
+    /// Fires what is due.
+    pub(crate) fn fire(&self) {
+        let _firing = self.firing.lock();
         let now = self.now();
-        let mut fired = false;
         loop {
             // The table is not locked while the thunk runs: it may start another timer.
             let thunk = self.timers.lock().pop_due(now);
             match thunk {
-                Some(thunk) => thunk(),
-                None => return fired,
+                Some(thunk) => run(thunk),
+                None => return,
             }
-            fired = true;
         }
     }
 
@@ -152,6 +170,8 @@ impl ClockInner {
     }
 
     pub(crate) fn pause(&self) {
+        // What was due before is fired when this returns, and nothing more.
+        let _firing = self.firing.lock();
         let mut dial = self.dial.lock();
         if dial.paused_at.is_none() {
             dial.paused_at = Some(dial.base + dial.started.elapsed());
@@ -160,7 +180,7 @@ impl ClockInner {
 
     pub(crate) fn advance(&self, by: Duration) {
         let mut dial = self.dial.lock();
-        dial.advanced += by;
+        dial.advanced = dial.advanced.saturating_add(by);
         drop(dial);
         self.fire();
         self.changed.notify_one();
@@ -176,6 +196,7 @@ impl ClockInner {
     }
 
     pub(crate) fn stop(&self) {
-        self.timers.lock().clear();
+        let timers = self.timers.lock().take();
+        drop(timers);
     }
 }

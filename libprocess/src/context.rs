@@ -183,7 +183,7 @@ impl<P: Process> Context<P> {
 
     /// Starts another process on this node.
     pub fn spawn<Q: Process>(&mut self, id: impl Into<Id>, process: Q) -> Result<Pid<Q>, SpawnError> {
-        self.node.spawn(id.into(), process)
+        self.node.spawn(id.into().checked()?, process)
     }
 
     /// Ends a process of this node before it serves anything more.

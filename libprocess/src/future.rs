@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::process::guarded;
+
 /// The promise was dropped before a value was set: a process ended, or forgot to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nobody is left who could bring the value")]
@@ -70,9 +72,14 @@ impl<T: Send + 'static> Promise<T> {
         }
     }
 
-    /// Whether the future is gone, so that nobody waits any more.
+    /// Whether the future is gone and nothing is to be done with the value.
     pub fn is_unwanted(&self) -> bool {
-        self.0.as_ref().is_none_or(|shared| Arc::strong_count(shared) == 1)
+        self.0.as_ref().is_none_or(|shared| {
+            // Whoever leaves a callback behind does so under the lock, and drops the future after it.
+            let state = shared.state.lock();
+            let awaited = matches!(&*state, State::Pending { callback: Some(_), .. });
+            Arc::strong_count(shared) == 1 && !awaited
+        })
     }
 }
 
@@ -92,7 +99,10 @@ fn settle<T>(shared: &Shared<T>, result: Result<T, Abandoned>) {
         Some(callback) => {
             *state = State::Settled(None);
             drop(state);
-            callback(result);
+            // Whoever brings a value is not to suffer from what another does with it.
+            if let Err(panic) = guarded(|| callback(result)) {
+                tracing::error!(%panic, "what was to be done with the value of a future panicked");
+            }
         }
         None => {
             *state = State::Settled(Some(result));
@@ -138,6 +148,37 @@ impl<T: Send + 'static> Future<T> {
         future
     }
 
+    /// The same as a value: how it went, which is never itself abandoned.
+    pub fn outcome(self) -> Future<Result<T, Abandoned>> {
+        let (promise, future) = Promise::new();
+        self.settled(move |result| promise.set(result));
+        future
+    }
+
+    /// The values of all `futures` in the order given; abandoned as soon as one of them is. To hear of all
+    /// that come and of all that do not, collect their [outcomes](Self::outcome).
+    pub fn all(futures: impl IntoIterator<Item = Future<T>>) -> Future<Vec<T>> {
+        let futures: Vec<_> = futures.into_iter().collect();
+        if futures.is_empty() {
+            return Future::ready(Vec::new());
+        }
+        let (promise, future) = Promise::new();
+        let values = futures.iter().map(|_| None).collect();
+        let gathering = Gathering { missing: futures.len(), values, promise: Some(promise) };
+        let gathering = Arc::new(Mutex::new(gathering));
+        for (index, future) in futures.into_iter().enumerate() {
+            let gathering = gathering.clone();
+            future.settled(move |result| {
+                let brought = gathering.lock().take_in(index, result);
+                // Unlocked, since a promise runs others' code when it is set, and when it is dropped.
+                if let (Some(promise), Some(values)) = brought {
+                    promise.set(values);
+                }
+            });
+        }
+        future
+    }
+
     /// Blocks this thread until the value comes. Never call it in a handler: it would hold up every
     /// process on the same arbiter, perhaps the one that is to bring the value.
     pub fn wait(self, at_most: Duration) -> Result<T, WaitError> {
@@ -152,6 +193,31 @@ impl<T: Send + 'static> Future<T> {
                 result.take().unwrap_or(Err(Abandoned)).map_err(|_| WaitError::Abandoned)
             }
         }
+    }
+}
+
+/// The values of several futures, as far as they are there.
+struct Gathering<T> {
+    missing: usize,
+    values: Vec<Option<T>>,
+    promise: Option<Promise<Vec<T>>>,
+}
+
+impl<T> Gathering<T> {
+    /// Takes one in. The promise comes back with the values when this was the last, and without when there
+    /// is nothing to wait for any more.
+    fn take_in(
+        &mut self,
+        index: usize,
+        result: Result<T, Abandoned>,
+    ) -> (Option<Promise<Vec<T>>>, Option<Vec<T>>) {
+        let Ok(value) = result else { return (self.promise.take(), None) };
+        self.values[index] = Some(value);
+        self.missing -= 1;
+        if self.missing > 0 {
+            return (None, None);
+        }
+        (self.promise.take(), std::mem::take(&mut self.values).into_iter().collect())
     }
 }
 
@@ -172,9 +238,14 @@ impl<T> std::future::Future for Future<T> {
     type Output = Result<T, Abandoned>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        match &mut *self.0.state.lock() {
+        let mut state = self.0.state.lock();
+        match &mut *state {
+            State::Pending { waker: Some(waker), .. } if waker.will_wake(cx.waker()) => Poll::Pending,
             State::Pending { waker, .. } => {
-                *waker = Some(cx.waker().clone());
+                let before = waker.replace(cx.waker().clone());
+                // A waker may be all that keeps a task, and a task may hold promises.
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
             State::Settled(result) => Poll::Ready(result.take().unwrap_or(Err(Abandoned))),

@@ -153,9 +153,19 @@ impl<P: Process> Handlers<P> {
         for addition in additions {
             match addition {
                 Addition::Typed { kind, name, handler } => {
-                    self.typed.insert(kind, self.handlers.len());
-                    self.named.insert(name, self.handlers.len());
-                    self.handlers.push(handler.0);
+                    let index = *self.typed.entry(kind).or_insert(self.handlers.len());
+                    match self.handlers.get_mut(index) {
+                        Some(installed) => *installed = handler.0,
+                        None => self.handlers.push(handler.0),
+                    }
+                    if self.named.insert(name, index).is_some_and(|before| before != index) {
+                        tracing::warn!(
+                            message = name,
+                            process = std::any::type_name::<P>(),
+                            "two types of messages have this wire name; what comes from other nodes is taken \
+                             for the one installed last"
+                        );
+                    }
                 }
                 Addition::Raw { name, handler } => {
                     self.raw.insert(name, handler);

@@ -50,9 +50,16 @@ impl Links {
         }
     }
 
-    /// The node at `address` is lost: all processes there that somebody had linked to.
-    pub(crate) fn at(&self, address: Address) -> Vec<Upid> {
-        self.remote.get(&address).into_iter().flatten().cloned().collect()
+    /// The node at `address` is lost: forgets the links to all its processes and says who had made them.
+    pub(crate) fn take_linkers_at(&mut self, address: Address) -> Vec<(Upid, BTreeSet<Upid>)> {
+        let linkees = self.remote.get(&address).cloned().unwrap_or_default();
+        linkees
+            .into_iter()
+            .map(|linkee| {
+                let linkers = self.take_linkers(&linkee);
+                (linkee, linkers)
+            })
+            .collect()
     }
 
     fn forget_remote(&mut self, linkee: &Upid) {

@@ -23,7 +23,7 @@ use crate::http;
 use crate::links::Links;
 use crate::message::{AnyMessage, Message};
 use crate::metrics::Registry;
-use crate::process::{Process, ProcessCell};
+use crate::process::{Process, ProcessCell, discard};
 use crate::upid::{Address, Id, Local, Pid, Upid};
 
 /// Why a process was not spawned.
@@ -32,6 +32,15 @@ pub enum SpawnError {
     /// Another process has the id.
     #[error("there is a process `{0}` on this node already")]
     IdInUse(String),
+    /// The id belongs to processes that come with a node.
+    #[error(
+        "the id `{0}` is reserved for a process that comes with each node: ids may not begin with `__`, nor be \
+         `help`, `metrics`, `logging`, `profiler`, `memory-profiler` or `system`"
+    )]
+    IdReserved(String),
+    /// The id could not be told apart in a reference or in a path.
+    #[error("`{0}` cannot be an id: it has to be visible characters without `@` and `/`, and not empty")]
+    IdInvalid(String),
     /// The node is shutting down.
     #[error("this node is shutting down")]
     ShuttingDown,
@@ -127,24 +136,29 @@ impl NodeInner {
         id: Id,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
+        let arena = self.arenas[arena % self.arenas.len()].clone();
+        // Held over the adoption, so that whoever finds the id finds a process that can be posted to.
+        let mut processes = self.processes.write();
+        // Under the lock: who lists the processes after `closing` was set, to end them, sees them all.
         if self.closing.load(Ordering::Acquire) {
             return Err(SpawnError::ShuttingDown);
         }
         let id = match id {
+            Id::Fixed(id) if processes.contains_key(id.as_str()) => return Err(SpawnError::IdInUse(id)),
             Id::Fixed(id) => id,
             Id::Prefix(prefix) => {
                 let mut prefixes = self.prefixes.lock();
                 let n = prefixes.entry(prefix.clone()).or_insert(0);
-                *n += 1;
-                format!("{prefix}({n})")
+                loop {
+                    *n += 1;
+                    let id = format!("{prefix}({n})");
+                    // Somebody may have taken it literally.
+                    if !processes.contains_key(id.as_str()) {
+                        break id;
+                    }
+                }
             }
         };
-        let arena = self.arenas[arena % self.arenas.len()].clone();
-        // Held over the adoption, so that whoever finds the id finds a process that can be posted to.
-        let mut processes = self.processes.write();
-        if processes.contains_key(id.as_str()) {
-            return Err(SpawnError::IdInUse(id));
-        }
         let key = arena.reserve();
         let local = Local {
             node: Arc::downgrade(self),
@@ -165,13 +179,13 @@ impl NodeInner {
         self.processes.read().get(id).cloned()
     }
 
-    /// The process on this node that `upid` refers to.
+    /// The process on this node that `upid` refers to. The reference that a process was spawned with is to it
+    /// alone; one made of an id and an address is to whoever has the id.
     pub(crate) fn resolve(&self, upid: &Upid) -> Option<Upid> {
         if let Some(local) = upid.local()
             && std::ptr::eq(local.node.as_ptr(), self)
-            && !upid.has_ended()
         {
-            return Some(upid.clone());
+            return (!upid.has_ended()).then(|| upid.clone());
         }
         if let Some(resolved) = upid.resolved() {
             return Some(resolved);
@@ -179,6 +193,17 @@ impl NodeInner {
         let found = self.find(upid.id())?;
         upid.remember(&found);
         Some(found)
+    }
+
+    /// Whether the process that `upid` refers to still has its id. One that is about to has ended already and
+    /// is served nothing more, but its end has not been told yet.
+    fn is_known(&self, upid: &Upid) -> bool {
+        let processes = self.processes.read();
+        let Some(found) = processes.get(upid.id()) else { return false };
+        match upid.local() {
+            Some(local) if std::ptr::eq(local.node.as_ptr(), self) => upid.is_same(found),
+            _ => upid.address() == self.address,
+        }
     }
 
     pub(crate) fn send<M: Message>(&self, from: &Upid, to: &Upid, message: M) {
@@ -241,7 +266,7 @@ impl NodeInner {
         if linkee.address() == self.address {
             let mut links = self.links.lock();
             // Under the lock, so that the process cannot end between the look and the entry.
-            if self.find(linkee.id()).is_some() {
+            if self.is_known(linkee) {
                 links.add(linker, linkee, false);
             } else {
                 drop(links);
@@ -262,9 +287,12 @@ impl NodeInner {
 
     /// The connection to a node is lost: everyone linked to a process there hears of it.
     pub(crate) fn connection_lost(&self, address: Address) {
-        let linkees = self.links.lock().at(address);
-        for linkee in linkees {
-            self.remote_exited(&linkee);
+        // All in one: whoever links again as soon as it hears of it makes a link that is new.
+        let lost = self.links.lock().take_linkers_at(address);
+        for (linkee, linkers) in lost {
+            for linker in linkers {
+                linker.post(Event::Exited(linkee.clone()));
+            }
         }
     }
 
@@ -292,13 +320,17 @@ impl NodeInner {
             None => tracing::trace!(process = %upid, "ended"),
         }
         // Before the id is free again: its next holder has routes and metrics of its own.
-        self.routes.write().remove(upid.id());
+        let routes = self.routes.write().remove(upid.id());
+        discard(routes);
         self.metrics.remove_all_of(upid);
-        self.processes.write().remove(upid.id());
-        let linkers = {
+        let (linkers, waiting) = {
             let mut links = self.links.lock();
+            let mut waiting = self.waiting.lock();
+            // In one with the tables: links and waits are by id, and the next holder's are not to go with
+            // these.
+            self.processes.write().remove(upid.id());
             links.forget_linker(upid);
-            links.take_linkers(upid)
+            (links.take_linkers(upid), waiting.remove(upid))
         };
         for linker in linkers {
             linker.post(Event::Exited(upid.clone()));
@@ -306,7 +338,6 @@ impl NodeInner {
         if let Some(transport) = self.transport.get() {
             transport.local_exited(upid);
         }
-        let waiting = self.waiting.lock().remove(upid);
         for promise in waiting.into_iter().flatten() {
             promise.set(());
         }
@@ -316,8 +347,8 @@ impl NodeInner {
     pub(crate) fn wait(&self, upid: &Upid) -> Future<()> {
         let (promise, future) = Promise::new();
         let mut waiting = self.waiting.lock();
-        // Under the lock: the end of a process empties this table after it has left the other.
-        if self.find(upid.id()).is_some() {
+        // Under the lock: the end of a process empties this table when it leaves the other.
+        if self.is_known(upid) {
             waiting.entry(upid.clone()).or_default().push(promise);
         } else {
             drop(waiting);
@@ -327,7 +358,9 @@ impl NodeInner {
     }
 
     pub(crate) fn add_route(&self, upid: &Upid, path: &str, route: http::Route) {
-        self.routes.write().entry(upid.id().into()).or_default().insert(path.to_owned(), route);
+        let before = self.routes.write().entry(upid.id().into()).or_default().insert(path.to_owned(), route);
+        // Unlocked: what a route holds is the user's.
+        drop(before);
     }
 
     /// The process and the longest matching route for what is left of a path behind the process's id.
@@ -370,11 +403,7 @@ impl NodeInner {
             self.terminate(upid, true);
         }
         let (promise, future) = Promise::new();
-        let mut last = Future::ready(());
-        for upid in processes {
-            let ended = self.wait(&upid);
-            last = last.map(move |()| ended).flatten();
-        }
+        let last = Future::all(processes.iter().map(|upid| self.wait(upid)));
         let transport = self.transport.get().cloned();
         let serving = self.serving.lock().take();
         last.settled(move |_| {

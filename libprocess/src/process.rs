@@ -115,3 +115,10 @@ pub(crate) fn guarded<R>(step: impl FnOnce() -> R) -> Result<R, String> {
             .unwrap_or_else(|| "a panic without text".to_owned())
     })
 }
+
+/// Drops what may hold anything of a user's, a destructor that panics or a promise that somebody waits for.
+pub(crate) fn discard<T>(what: T) {
+    if let Err(panic) = guarded(|| drop(what)) {
+        tracing::error!(%panic, kind = std::any::type_name::<T>(), "a destructor panicked");
+    }
+}

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::future::{Future, Promise};
 use crate::host::Arena;
-use crate::node::NodeInner;
+use crate::node::{NodeInner, SpawnError};
 use crate::process::Process;
 
 /// Where a node can be reached: the address it advertises.
@@ -93,6 +93,11 @@ impl Upid {
     pub(crate) fn remember(&self, resolved: &Upid) {
         // Set once: a process that took the id of a dead one is found by look-up each time.
         let _ = self.0.resolved.set(Arc::downgrade(&resolved.0));
+    }
+
+    /// Whether both are the one reference a process was spawned with.
+    pub(crate) fn is_same(&self, other: &Upid) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -300,6 +305,24 @@ impl Id {
     /// `prefix(N)`, N counting from 1 for each prefix on a node.
     pub fn prefix(prefix: impl Into<String>) -> Id {
         Id::Prefix(prefix.into())
+    }
+
+    /// Refuses what a user's process cannot be called.
+    pub(crate) fn checked(self) -> Result<Id, SpawnError> {
+        const RESERVED: [&str; 6] = ["help", "metrics", "logging", "profiler", "memory-profiler", "system"];
+        let (text, fixed) = match &self {
+            Id::Fixed(id) => (id, true),
+            Id::Prefix(prefix) => (prefix, false),
+        };
+        // References are split at the first `@`, paths at `/`, and both are parts of lines of text.
+        let separates = |c: char| matches!(c, '@' | '/') || c.is_whitespace() || c.is_control();
+        if fixed && text.is_empty() || text.contains(separates) {
+            return Err(SpawnError::IdInvalid(text.clone()));
+        }
+        if text.starts_with("__") || fixed && RESERVED.contains(&text.as_str()) {
+            return Err(SpawnError::IdReserved(text.clone()));
+        }
+        Ok(self)
     }
 }
 

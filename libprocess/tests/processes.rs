@@ -1,5 +1,7 @@
 //! What processes of one node promise each other.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
 use std::sync::mpsc;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! What the simulation host promises.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
 use std::time::Duration;
 
 use libprocess::sim::{Seed, SimNode, Simulation};

@@ -31,8 +31,8 @@ pub(crate) fn start(node: &Arc<NodeInner>) {
     ];
     for error in started.into_iter().filter_map(Result::err) {
         match error {
-            SpawnError::IdInUse(_) => tracing::debug!(%error, "a built-in process was not started"),
             SpawnError::ShuttingDown => return,
+            _ => tracing::debug!(%error, "a built-in process was not started"),
         }
     }
 }

@@ -17,13 +17,15 @@ use parking_lot::Mutex;
 use super::Arena;
 use crate::event::Event;
 use crate::future::Promise;
-use crate::process::{AnyCell, Flow, guarded};
+use crate::process::{AnyCell, Flow, discard, guarded};
 use crate::upid::Upid;
 
 /// Events served before the arbiter's other work (connections, timers) has its turn.
 const TURN: usize = 1024;
 /// Events one process may serve before the next process has its turn.
 const BATCH: usize = 128;
+/// Room for so many events is kept for the next time; what a burst took beyond that is given back.
+const ROOM_KEPT: usize = 4096;
 
 /// The part of a worker that other threads may touch.
 pub(crate) struct WorkerShared {
@@ -33,8 +35,8 @@ pub(crate) struct WorkerShared {
     awake: AtomicBool,
     address: OnceLock<Addr<Worker>>,
     keys: Mutex<Keys>,
-    /// Events served so far, for `Clock::settle`.
-    served: AtomicU64,
+    /// Turns taken so far, for `Clock::settle`.
+    turns: AtomicU64,
 }
 
 enum Parcel {
@@ -99,7 +101,7 @@ impl Worker {
             awake: AtomicBool::new(false),
             address: OnceLock::new(),
             keys: Mutex::default(),
-            served: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         });
         let mine = shared.clone();
         let address = Worker::start_in_arbiter(arbiter, move |_| {
@@ -121,8 +123,6 @@ impl Worker {
                 return false;
             };
             let served = self.run(index);
-            let total = self.shared.served.load(Ordering::Relaxed) + served as u64;
-            self.shared.served.store(total, Ordering::Relaxed);
             left = left.saturating_sub(served.max(1));
             if left == 0 {
                 return true;
@@ -156,7 +156,8 @@ impl Worker {
         let mut served = 0;
         // One guard for the whole batch: what panics does not go on anyway.
         let outcome = guarded(|| {
-            if !initialized && !upid.is_terminating() {
+            // A process is initialized even if it is to end at once: it will be finalized as well.
+            if !initialized {
                 served += 1;
                 if cell.initialize() == Flow::Terminate {
                     return Flow::Terminate;
@@ -196,21 +197,19 @@ impl Worker {
         let queue = {
             let mut slots = self.local.slots.borrow_mut();
             let slot = &mut slots[index];
-            slot.generation += 1;
+            slot.generation = slot.generation.wrapping_add(1);
             slot.running = false;
             std::mem::take(&mut slot.queue)
         };
         {
             let mut keys = self.shared.keys.lock();
-            keys.generations[index] += 1;
+            keys.generations[index] = keys.generations[index].wrapping_add(1);
             keys.free.push(index as u32);
         }
         upid.mark_ended();
         // What was queued is dropped first: its promises are abandoned before anybody hears of the end.
-        drop((batch, queue));
-        if let Err(second) = guarded(|| drop(cell)) {
-            tracing::error!(process = %upid, panic = %second, "a process panicked while it was dropped");
-        }
+        batch.into_iter().chain(queue).for_each(discard);
+        discard(cell);
         upid.ended(panic);
     }
 }
@@ -226,7 +225,7 @@ impl WorkerLocal {
         let Some(slot) = slots.get_mut(index).filter(|slot| slot.generation == generation) else {
             // The event's promises are abandoned by a destructor that may post in turn.
             drop(slots);
-            drop(event);
+            discard(event);
             return;
         };
         slot.queue.push_back(event);
@@ -261,7 +260,9 @@ impl WorkerLocal {
         slot.cell = Some(cell);
         if batch.is_empty() {
             // An idle process keeps no queue; a worker keeps one.
-            self.spare.set(batch);
+            if batch.capacity() <= ROOM_KEPT {
+                self.spare.set(batch);
+            }
         } else {
             batch.append(&mut slot.queue);
             slot.queue = batch;
@@ -301,13 +302,18 @@ impl WorkerShared {
         LOCAL.with(|local| local.borrow().as_deref().map(f))
     }
 
-    pub(crate) fn n_served(&self) -> u64 {
-        self.served.load(Ordering::SeqCst)
+    pub(crate) fn n_turns(&self) -> u64 {
+        self.turns.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         !self.awake.load(Ordering::SeqCst) && self.inbox.lock().is_empty()
     }
+}
+
+/// Whether processes run on this thread.
+pub(crate) fn is_a_workers_thread() -> bool {
+    CURRENT.get() != 0
 }
 
 impl Arena for WorkerShared {
@@ -360,7 +366,10 @@ impl Handler<Wake> for Worker {
 
     fn handle(&mut self, _: Wake, ctx: &mut ActixContext<Self>) {
         use actix::AsyncContext;
-        if self.turn() {
+        let more = self.turn();
+        // Before the worker may be found idle.
+        self.shared.turns.fetch_add(1, Ordering::SeqCst);
+        if more {
             ctx.address().do_send(Wake);
             return;
         }

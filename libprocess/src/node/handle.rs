@@ -9,6 +9,7 @@ use crate::builtin;
 use crate::clock::ClockInner;
 use crate::future::Future;
 use crate::host::runtime::Runtime;
+use crate::host::worker;
 use crate::http;
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -57,7 +58,7 @@ impl Node {
 
     /// Starts a process.
     pub fn spawn<P: Process>(&self, id: impl Into<Id>, process: P) -> Result<Pid<P>, SpawnError> {
-        self.inner.spawn(id.into(), process)
+        self.inner.spawn(id.into().checked()?, process)
     }
 
     /// Starts a process on the worker of that index (modulo their number): processes that talk a lot are
@@ -68,7 +69,7 @@ impl Node {
         id: impl Into<Id>,
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
-        self.inner.spawn_in(worker, id.into(), process)
+        self.inner.spawn_in(worker, id.into().checked()?, process)
     }
 
     /// Sends a message from outside any process: its sender is [nobody](Upid::nobody).
@@ -143,19 +144,27 @@ impl ClockHandle {
     }
 
     /// Blocks until no process on this node's runtime has anything to do and no timer is due. What happens
-    /// outside (connections, child processes, work off the actors) is not waited for.
+    /// outside (connections, child processes, work off the actors) is not waited for. Where timers keep the
+    /// processes busy, the clock has to be paused first, or it never comes to rest.
+    ///
+    /// # Panics
+    /// On a thread that runs processes: that one would have to wait for itself.
     pub fn settle(&self) {
+        assert!(
+            !worker::is_a_workers_thread(),
+            "`settle` waits for all processes, so none of them may call it"
+        );
         let workers = self.runtime.workers();
         let mut before = None;
         loop {
             self.clock.fire();
             let idle = workers.iter().all(|worker| worker.is_idle());
-            let served: Vec<u64> = workers.iter().map(|worker| worker.n_served()).collect();
-            // Twice idle with nothing served in between: no event was on its way from one to another.
-            if idle && before.as_ref() == Some(&served) {
+            let turns: Vec<u64> = workers.iter().map(|worker| worker.n_turns()).collect();
+            // Twice idle and no turn in between: nothing was on its way from one to another.
+            if idle && before.as_ref() == Some(&turns) {
                 return;
             }
-            before = idle.then_some(served);
+            before = idle.then_some(turns);
             std::thread::yield_now();
         }
     }

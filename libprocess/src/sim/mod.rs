@@ -100,7 +100,7 @@ impl Simulation {
         process: P,
     ) -> Result<Pid<P>, SpawnError> {
         match self.world.inner(node.0) {
-            Some(inner) => inner.spawn(id.into(), process),
+            Some(inner) => inner.spawn(id.into().checked()?, process),
             None => Err(SpawnError::ShuttingDown),
         }
     }

@@ -12,11 +12,11 @@ use super::arena::{SimArena, SimEnvironment};
 use super::log::Log;
 use super::network::{Links, NetworkState};
 use super::transport::SimTransport;
-use crate::clock::{Timer, TimerTable};
+use crate::clock::{self, Timer, TimerTable};
 use crate::context::Rng;
 use crate::event::Event;
 use crate::node::NodeInner;
-use crate::process::{AnyCell, Flow, Process, guarded};
+use crate::process::{AnyCell, Flow, Process, discard, guarded};
 use crate::time::Time;
 use crate::upid::{Address, Upid};
 
@@ -159,7 +159,8 @@ impl World {
                 upid.mark_ended();
             }
         }
-        self.timers.lock().clear();
+        let timers = self.timers.lock().take();
+        drop(timers);
         drop(processes);
         drop(nodes);
     }
@@ -220,7 +221,7 @@ impl World {
             }
             None => {
                 drop(state);
-                drop(event);
+                discard(event);
             }
         }
     }
@@ -270,8 +271,13 @@ impl World {
         let mut cell = self.state.lock().processes.get_mut(&key)?.cell.take()?;
         let process: &mut dyn Any = cell.process();
         let result = process.downcast_mut::<P>().map(f);
-        if let Some(slot) = self.state.lock().processes.get_mut(&key) {
+        let mut state = self.state.lock();
+        if let Some(slot) = state.processes.get_mut(&key) {
             slot.cell = Some(cell);
+            if !slot.queue.is_empty() {
+                // `f` posted to it; it could not be made runnable with its cell out.
+                state.make_runnable(key);
+            }
         }
         result
     }
@@ -298,7 +304,7 @@ impl World {
         };
         match thunk {
             Some(thunk) => {
-                thunk();
+                clock::run(thunk);
                 true
             }
             None => {
@@ -340,9 +346,10 @@ impl World {
             (key, cell, event, upid)
         };
         let outcome = guarded(|| match event {
-            _ if upid.is_terminating() => Flow::Terminate,
-            Some(event) => cell.serve(event),
+            // Even if it is to end at once: it will be finalized as well.
             None => cell.initialize(),
+            Some(_) if upid.is_terminating() => Flow::Terminate,
+            Some(event) => cell.serve(event),
         });
         match outcome {
             Ok(Flow::Continue) => {
@@ -380,7 +387,9 @@ impl World {
             state.processes.remove(&key)
         };
         upid.mark_ended();
-        drop((slot, cell));
+        // What was queued is dropped first: its promises are abandoned before anybody hears of the end.
+        slot.into_iter().flat_map(|slot| slot.queue).for_each(discard);
+        discard(cell);
         upid.ended(panic);
     }
 }
