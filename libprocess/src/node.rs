@@ -407,13 +407,16 @@ impl NodeInner {
         let transport = self.transport.get().cloned();
         let serving = self.serving.lock().take();
         last.settled(move |_| {
-            if let Some(transport) = transport {
-                transport.close();
+            let (sent, all_sent) = Promise::new();
+            match transport {
+                Some(transport) => transport.close(sent),
+                None => sent.set(()),
             }
-            match serving {
-                Some(serving) => promise.follow(serving.stop()),
-                None => promise.set(()),
-            }
+            let served = match serving {
+                Some(serving) => serving.stop(),
+                None => Future::ready(()),
+            };
+            promise.follow(all_sent.map(move |()| served).flatten());
         });
         future
     }

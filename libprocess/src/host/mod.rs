@@ -64,8 +64,8 @@ pub(crate) trait Transport: Send + Sync {
     /// A process of this node has ended: peers that linked to it want to know.
     fn local_exited(&self, upid: &Upid);
 
-    /// Ends all connections.
-    fn close(&self);
+    /// Ends all connections. `done` is for when what was sent before has left.
+    fn close(&self, done: Promise<()>);
 
     /// Itself, if it is the one over TCP: what arrives at the node's port is handed to it.
     fn as_tcp(self: Arc<Self>) -> Option<Arc<TcpTransport>> {

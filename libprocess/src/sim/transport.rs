@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use super::network::Packet;
 use super::world::World;
+use crate::future::Promise;
 use crate::host::Transport;
 use crate::upid::Upid;
 
@@ -40,5 +41,7 @@ impl Transport for SimTransport {
         }
     }
 
-    fn close(&self) {}
+    fn close(&self, done: Promise<()>) {
+        done.set(());
+    }
 }

@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::future::Promise;
 use crate::host::Transport;
 use crate::host::runtime::Runtime;
 use crate::node::NodeInner;
@@ -81,6 +82,8 @@ pub(crate) struct TcpTransport {
     apache: Mutex<HashMap<Address, Instant>>,
     attempts: Semaphore,
     closed: AtomicBool,
+    /// To be told once the last link has sent what it had, and ended.
+    closing: Mutex<Option<Promise<()>>>,
 }
 
 impl TcpTransport {
@@ -100,6 +103,7 @@ impl TcpTransport {
             apache: Mutex::default(),
             attempts: Semaphore::new(MAX_ATTEMPTS),
             closed: AtomicBool::new(false),
+            closing: Mutex::default(),
         })
     }
 
@@ -286,6 +290,7 @@ impl TcpTransport {
 
     fn unregister(&self, connection: &Arc<Connection>) {
         self.links.lock().retain(|other| !Arc::ptr_eq(other, connection));
+        self.tell_if_closed();
         let mut watchers = self.watchers.lock();
         for id in connection.watched() {
             if let Some(connections) = watchers.get_mut(&id) {
@@ -293,6 +298,15 @@ impl TcpTransport {
                 if connections.is_empty() {
                     watchers.remove(&id);
                 }
+            }
+        }
+    }
+
+    fn tell_if_closed(&self) {
+        if self.closed.load(Ordering::SeqCst) && self.links.lock().is_empty() {
+            let closing = self.closing.lock().take();
+            if let Some(done) = closing {
+                done.set(());
             }
         }
     }
@@ -381,10 +395,11 @@ impl Transport for TcpTransport {
         self.tell_exited(upid.id());
     }
 
-    fn close(&self) {
+    fn close(&self, done: Promise<()>) {
         {
             let links = self.links.lock();
             self.closed.store(true, Ordering::SeqCst);
+            *self.closing.lock() = Some(done);
             for connection in links.iter() {
                 connection.finish();
             }
@@ -392,6 +407,7 @@ impl Transport for TcpTransport {
         for peer in self.peers.read().values() {
             peer.close();
         }
+        self.tell_if_closed();
     }
 
     fn as_tcp(self: Arc<Self>) -> Option<Arc<TcpTransport>> {
