@@ -1,1 +1,79 @@
-fn main() {}
+//! The `mesos` command: one binary for every part of a cluster.
+
+mod args;
+mod cli;
+mod commands;
+mod logging;
+mod progress;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+fn main() -> ExitCode {
+    // The two helpers that agents start for every task come first: they must not wait for anything.
+    let mut given = std::env::args().skip(1);
+    match (given.next().as_deref(), given.next().as_deref()) {
+        (Some("containerizer"), Some("launch")) => return commands::internal::launch(),
+        (Some("containerizer"), Some("fetch")) => return commands::internal::fetch(),
+        (Some("executor"), Some("command")) => return commands::internal::command_executor(),
+        _ => {}
+    }
+    match parse().and_then(run) {
+        Ok(code) => code,
+        Err(Failure::Usage(error)) => {
+            let code = u8::from(error.use_stderr());
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+        Err(Failure::Failed(error)) => report(&error),
+    }
+}
+
+/// What ends a run other than success.
+enum Failure {
+    /// The command line; `--help` is one of these.
+    Usage(clap::Error),
+    Failed(anyhow::Error),
+}
+
+fn parse() -> Result<cli::Cli, Failure> {
+    let given: Vec<String> = std::env::args().collect();
+    let mut command = cli::Cli::command();
+    let given = match given.get(1).and_then(|name| command.find_subcommand(name)) {
+        Some(subcommand) => {
+            let flags = args::normalize(subcommand, &given[2..], std::env::vars()).map_err(|error| {
+                Failure::Usage(command.error(clap::error::ErrorKind::InvalidValue, error))
+            })?;
+            given[..2].iter().cloned().chain(flags).collect()
+        }
+        None => given,
+    };
+    let matches = command.try_get_matches_from_mut(given).map_err(Failure::Usage)?;
+    cli::Cli::from_arg_matches(&matches).map_err(Failure::Usage)
+}
+
+fn run(cli: cli::Cli) -> Result<ExitCode, Failure> {
+    use cli::Command;
+    let outcome = match cli.command {
+        Command::Master(flags) => commands::master::run(flags),
+        Command::Agent(flags) => commands::agent::run(flags),
+        Command::Local(flags) => commands::local::run(flags),
+        Command::Pi(flags) => commands::pi::run(flags),
+        Command::PiExecutor => commands::internal::pi_executor(),
+        Command::Particles(flags) => commands::particles::run(flags),
+        Command::ParticlesExecutor => commands::internal::particles_executor(),
+        Command::Execute(flags) => commands::execute::run(flags),
+    };
+    outcome.map_err(Failure::Failed)
+}
+
+/// The error and its causes, on stderr, each said once.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("mesos: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,395 @@
+//! The command line: every subcommand with its flags and their help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::values;
+
+/// A cluster kernel: two-level scheduling as Apache Mesos does it, in one binary.
+#[derive(Parser, Debug)]
+#[command(name = "mesos", version, about, arg_required_else_help = true, disable_help_subcommand = false)]
+#[command(after_help = "Examples:
+  mesos pi                                   compute π on a cluster started for the purpose
+  mesos local --agents 3                     a whole cluster in this process, until Ctrl-C
+  mesos master --work_dir=/var/lib/mesos     a master on port 5050
+  mesos agent --master=m1:5050 --work_dir=/var/lib/mesos
+  mesos execute --master=m1:5050 --name=hello --command='echo hello'
+
+Flags bear Mesos's names; dashes are as good as underscores, and MESOS_WORK_DIR in the environment as good as
+--work_dir. `mesos COMMAND --help` describes each.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a master.
+    Master(Box<MasterFlags>),
+    /// Run an agent.
+    Agent(Box<AgentFlags>),
+    /// Run a whole cluster in this process, until Ctrl-C.
+    Local(LocalFlags),
+    /// Compute π by Monte Carlo on a cluster.
+    Pi(PiFlags),
+    #[command(hide = true)]
+    PiExecutor,
+    /// Follow particles along their parabolas and count where they land.
+    Particles(ParticlesFlags),
+    #[command(hide = true)]
+    ParticlesExecutor,
+    /// Run one command as a task, follow it, and exit with its outcome.
+    Execute(ExecuteFlags),
+}
+
+/// Flags of every part that listens.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ListenFlags {
+    /// The IP address to listen on; all of them by default.
+    #[arg(long = "ip", value_name = "IP")]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// The IP address others are told, when it is not the one listened on.
+    #[arg(long = "advertise_ip", value_name = "IP")]
+    pub(crate) advertise_ip: Option<std::net::IpAddr>,
+    /// The port others are told, when it is not the one listened on.
+    #[arg(long = "advertise_port", value_name = "PORT")]
+    pub(crate) advertise_port: Option<u16>,
+    /// The host name announced; by default the IP address is.
+    #[arg(long = "hostname", value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+}
+
+/// Flags about the log.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct LogFlags {
+    /// What is logged to stderr: INFO, WARNING or ERROR. RUST_LOG says it more finely.
+    #[arg(long = "logging_level", value_name = "LEVEL", default_value = "INFO", value_parser = ["INFO", "WARNING", "ERROR"])]
+    pub(crate) logging_level: String,
+    /// Log nothing.
+    #[arg(long = "quiet", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = ArgAction::Set)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos master --work_dir=/var/lib/mesos
+  mesos master --registry=in_memory --port=5050 --cluster=test
+  MESOS_WORK_DIR=/var/lib/mesos mesos master")]
+pub(crate) struct MasterFlags {
+    /// Where the registry is kept. Required unless --registry=in_memory.
+    #[arg(long = "work_dir", value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// The port to listen on.
+    #[arg(long = "port", default_value_t = 5050)]
+    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) listen: ListenFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+    /// A name for the cluster, to be shown.
+    #[arg(long = "cluster", value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// `replicated_log` keeps the registry on disk, `in_memory` forgets it.
+    #[arg(long = "registry", default_value = "replicated_log", value_parser = ["replicated_log", "in_memory"])]
+    pub(crate) registry: String,
+    /// How long reading the registry at the start may take.
+    #[arg(long = "registry_fetch_timeout", default_value = "1mins", value_parser = values::duration)]
+    pub(crate) registry_fetch_timeout: Duration,
+    /// How long one change of the registry may take.
+    #[arg(long = "registry_store_timeout", default_value = "20secs", value_parser = values::duration)]
+    pub(crate) registry_store_timeout: Duration,
+    /// How often unreachable and gone agents are looked through for those to forget.
+    #[arg(long = "registry_gc_interval", default_value = "15mins", value_parser = values::duration)]
+    pub(crate) registry_gc_interval: Duration,
+    /// How long an unreachable or gone agent is remembered.
+    #[arg(long = "registry_max_agent_age", default_value = "2weeks", value_parser = values::duration)]
+    pub(crate) registry_max_agent_age: Duration,
+    /// How many unreachable or gone agents are remembered.
+    #[arg(long = "registry_max_agent_count", default_value_t = 102_400)]
+    pub(crate) registry_max_agent_count: usize,
+    /// A fault domain: {"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}.
+    #[arg(long = "domain", value_name = "JSON")]
+    pub(crate) domain: Option<String>,
+    /// The only roles allowed, separated by commas. Deprecated.
+    #[arg(long = "roles", value_name = "ROLE,…")]
+    pub(crate) roles: Option<String>,
+    /// How long after one look at all agents the next one comes.
+    #[arg(long = "allocation_interval", default_value = "1secs", value_parser = values::duration)]
+    pub(crate) allocation_interval: Duration,
+    /// An offer has to hold one of these sets: names and amounts, `;` within a set, `|` between sets.
+    #[arg(long = "min_allocatable_resources", default_value = "cpus:0.01|mem:32")]
+    pub(crate) min_allocatable_resources: String,
+    /// Resources that do not count towards a share, separated by commas.
+    #[arg(long = "fair_sharing_excluded_resource_names", value_name = "NAME,…")]
+    pub(crate) fair_sharing_excluded_resource_names: Option<String>,
+    /// Offer agents with GPUs only to frameworks that know GPU_RESOURCES.
+    #[arg(long = "filter_gpu_resources", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) filter_gpu_resources: bool,
+    /// Rescind offers that are not answered within this time; never by default.
+    #[arg(long = "offer_timeout", value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) offer_timeout: Option<Duration>,
+    /// Let frameworks run as root.
+    #[arg(long = "root_submissions", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) root_submissions: bool,
+    /// How long an agent may take to answer a ping.
+    #[arg(long = "agent_ping_timeout", alias = "slave_ping_timeout", default_value = "15secs", value_parser = values::duration)]
+    pub(crate) agent_ping_timeout: Duration,
+    /// How many pings in a row may go unanswered before an agent is unreachable.
+    #[arg(long = "max_agent_ping_timeouts", alias = "max_slave_ping_timeouts", default_value_t = 5)]
+    pub(crate) max_agent_ping_timeouts: u32,
+    /// How long a disconnected or recovered agent may take to come back; at least 10mins.
+    #[arg(long = "agent_reregister_timeout", alias = "slave_reregister_timeout", default_value = "10mins", value_parser = values::duration)]
+    pub(crate) agent_reregister_timeout: Duration,
+    /// Exit rather than give up more than this part of the agents after a restart.
+    #[arg(
+        long = "recovery_agent_removal_limit",
+        alias = "recovery_slave_removal_limit",
+        default_value = "100%"
+    )]
+    pub(crate) recovery_agent_removal_limit: String,
+    /// Refuse agents without a fault domain.
+    #[arg(long = "require_agent_domain", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]
+    pub(crate) require_agent_domain: bool,
+    /// How many completed frameworks are remembered.
+    #[arg(long = "max_completed_frameworks", default_value_t = 50)]
+    pub(crate) max_completed_frameworks: usize,
+    /// How many completed tasks of a framework are remembered.
+    #[arg(long = "max_completed_tasks_per_framework", default_value_t = 1000)]
+    pub(crate) max_completed_tasks_per_framework: usize,
+    /// How many unreachable tasks of a framework are remembered.
+    #[arg(long = "max_unreachable_tasks_per_framework", default_value_t = 1000)]
+    pub(crate) max_unreachable_tasks_per_framework: usize,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos agent --master=m1:5050 --work_dir=/var/lib/mesos
+  mesos agent --master=m1:5050 --work_dir=/tmp/a1 --port=5052 --resources='cpus:4;mem:8192;ports:[31000-32000]'
+  mesos agent --master=m1:5050 --work_dir=/tmp/a1 --attributes='rack:a1;os:linux'")]
+pub(crate) struct AgentFlags {
+    /// The master, as host:port.
+    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
+    pub(crate) master: String,
+    /// Where sandboxes and checkpoints lie. Nothing else may clean it.
+    #[arg(long = "work_dir", value_name = "DIR")]
+    pub(crate) work_dir: PathBuf,
+    /// The port to listen on.
+    #[arg(long = "port", default_value_t = 5051)]
+    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) listen: ListenFlags,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+    /// What the agent offers: `cpus:4;mem:1024;ports:[31000-32000]`, or a JSON array. What is missing is detected.
+    #[arg(long = "resources", value_name = "RESOURCES")]
+    pub(crate) resources: Option<String>,
+    /// What frameworks are told of the agent: `rack:a1;os:linux`.
+    #[arg(long = "attributes", value_name = "KEY:VALUE;…")]
+    pub(crate) attributes: Option<String>,
+    /// The role of resources that name none.
+    #[arg(long = "default_role", default_value = "*")]
+    pub(crate) default_role: String,
+    /// A fault domain: {"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}.
+    #[arg(long = "domain", value_name = "JSON")]
+    pub(crate) domain: Option<String>,
+    /// Where the agent keeps what it needs until the machine restarts.
+    #[arg(long = "runtime_dir", value_name = "DIR")]
+    pub(crate) runtime_dir: Option<PathBuf>,
+    /// The span the first waits between attempts to register are drawn from; at most 1mins.
+    #[arg(long = "registration_backoff_factor", default_value = "1secs", value_parser = values::duration)]
+    pub(crate) registration_backoff_factor: Duration,
+    /// How long an executor may take from launch to registration.
+    #[arg(long = "executor_registration_timeout", default_value = "1mins", value_parser = values::duration)]
+    pub(crate) executor_registration_timeout: Duration,
+    /// How long an executor that is told to shut down may take, when it names no time itself.
+    #[arg(long = "executor_shutdown_grace_period", default_value = "5secs", value_parser = values::duration)]
+    pub(crate) executor_shutdown_grace_period: Duration,
+    /// Variables for every executor: a JSON object of strings.
+    #[arg(long = "executor_environment_variables", value_name = "JSON")]
+    pub(crate) executor_environment_variables: Option<String>,
+    /// Run tasks as the user they name; needs root.
+    #[arg(long = "switch_user", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = ArgAction::Set)]
+    pub(crate) switch_user: Option<bool>,
+    /// What relative URIs are relative to.
+    #[arg(long = "frameworks_home", value_name = "DIR")]
+    pub(crate) frameworks_home: Option<PathBuf>,
+    /// How long the directories of finished executors stay.
+    #[arg(long = "gc_delay", default_value = "1weeks", value_parser = values::duration)]
+    pub(crate) gc_delay: Duration,
+    /// The part of the disk to keep free: the fuller, the sooner directories go.
+    #[arg(long = "gc_disk_headroom", default_value_t = 0.1)]
+    pub(crate) gc_disk_headroom: f64,
+    /// How often the disk's usage is looked at.
+    #[arg(long = "disk_watch_interval", default_value = "1mins", value_parser = values::duration)]
+    pub(crate) disk_watch_interval: Duration,
+    /// How many finished executors of a framework are remembered.
+    #[arg(long = "max_completed_executors_per_framework", default_value_t = 150)]
+    pub(crate) max_completed_executors_per_framework: usize,
+    /// The isolators, separated by commas.
+    #[arg(long = "isolation", default_value = "posix/cpu,posix/mem")]
+    pub(crate) isolation: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos local
+  mesos local --agents 3 --resources='cpus:2;mem:1024'
+  mesos local --port 0                        on a free port, which is printed")]
+pub(crate) struct LocalFlags {
+    /// How many agents.
+    #[arg(long = "agents", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) agents: u16,
+    /// The master's port; 0 takes a free one. Agents take free ones.
+    #[arg(long = "port", default_value_t = 5050)]
+    pub(crate) port: u16,
+    /// The IP address to listen on.
+    #[arg(long = "ip", value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) ip: std::net::IpAddr,
+    /// Where everything is kept; by default in a directory that goes with the cluster.
+    #[arg(long = "work_dir", value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// What each agent offers; by default what the machine has.
+    #[arg(long = "resources", value_name = "RESOURCES")]
+    pub(crate) resources: Option<String>,
+    /// What frameworks are told of each agent.
+    #[arg(long = "attributes", value_name = "KEY:VALUE;…")]
+    pub(crate) attributes: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos pi
+  mesos pi --tasks 100 --points 50000000
+  mesos pi --master m1:5050
+
+The last line on stdout is the result: pi = 3.14159 ± 0.00026 (20 tasks, 40000000 points, 1.2 s)")]
+pub(crate) struct PiFlags {
+    /// How many tasks the work is split into.
+    #[arg(long = "tasks", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) tasks: u32,
+    /// How many points each task draws.
+    #[arg(long = "points", default_value_t = 2_000_000)]
+    pub(crate) points: u64,
+    /// Where the random numbers begin. The same seed gives the same π, however the work is split.
+    #[arg(long = "seed", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The cluster to run on; by default one is started in this process for the purpose.
+    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
+    pub(crate) master: Option<String>,
+    /// What is logged to stderr: INFO, WARNING or ERROR.
+    #[arg(long = "logging_level", value_name = "LEVEL", default_value = "ERROR", value_parser = ["INFO", "WARNING", "ERROR"])]
+    pub(crate) logging_level: String,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:
+  mesos particles --count 1000000 --plot landing.svg
+  mesos particles --input parabolas.csv --tasks 8 --master m1:5050
+  mesos particles generate --count 1000000 --seed 7 --out parabolas.csv
+
+Each line of the input is a parabola `a,b,c`: y = a·x² + b·x + c. A particle lands where its parabola's larger
+root is: left of the origin, or right of it (a root at zero is right), or never.")]
+pub(crate) struct ParticlesFlags {
+    /// Make data instead of reading it.
+    #[command(subcommand)]
+    pub(crate) command: Option<ParticlesCommand>,
+    /// A file with a parabola on each line; by default parabolas are generated.
+    #[arg(long = "input", value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// How many parabolas to generate when there is no input.
+    #[arg(long = "count", default_value_t = 1_000_000)]
+    pub(crate) count: u64,
+    /// Where the generated parabolas begin.
+    #[arg(long = "seed", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many tasks the work is split into.
+    #[arg(long = "tasks", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) tasks: u32,
+    /// Draw trajectories and a histogram of the landings.
+    #[arg(long = "plot", value_name = "OUT.svg")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Fail on the first line that is no parabola, instead of counting it.
+    #[arg(long = "strict", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = false, action = ArgAction::Set)]
+    pub(crate) strict: bool,
+    /// The cluster to run on; by default one is started in this process for the purpose.
+    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
+    pub(crate) master: Option<String>,
+    /// What is logged to stderr: INFO, WARNING or ERROR.
+    #[arg(long = "logging_level", value_name = "LEVEL", default_value = "ERROR", value_parser = ["INFO", "WARNING", "ERROR"])]
+    pub(crate) logging_level: String,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum ParticlesCommand {
+    /// Write random parabolas to a file.
+    Generate {
+        /// How many.
+        #[arg(long = "count", default_value_t = 1_000_000)]
+        count: u64,
+        /// Where they begin: the same seed makes the same file.
+        #[arg(long = "seed", default_value_t = 1)]
+        seed: u64,
+        /// The file to write.
+        #[arg(long = "out", value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos execute --master=m1:5050 --name=hello --command='echo hello'
+  mesos execute --master=m1:5050 --name=ls --no-shell --command=/bin/ls --argv=/bin/ls --argv=-l
+
+Exits with 0 when the task finishes, with 1 when it does not.")]
+pub(crate) struct ExecuteFlags {
+    /// The cluster to run on.
+    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
+    pub(crate) master: String,
+    /// The name of the task.
+    #[arg(long = "name", default_value = "command")]
+    pub(crate) name: String,
+    /// The command: a line for the shell, or with --no-shell a program.
+    #[arg(long = "command", value_name = "COMMAND")]
+    pub(crate) command: String,
+    /// Whether the command is a line for the shell.
+    #[arg(long = "shell", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value_t = true, action = ArgAction::Set)]
+    pub(crate) shell: bool,
+    /// With --no-shell: the argument vector, argv[0] first; once for each argument.
+    #[arg(long = "argv", value_name = "ARG", action = ArgAction::Append, allow_hyphen_values = true)]
+    pub(crate) argv: Vec<String>,
+    /// Variables for the command: a JSON object of strings.
+    #[arg(long = "env", value_name = "JSON")]
+    pub(crate) env: Option<String>,
+    /// What the task takes.
+    #[arg(long = "resources", default_value = "cpus:1;mem:128")]
+    pub(crate) resources: String,
+    /// The role to take it in.
+    #[arg(long = "role", default_value = "*")]
+    pub(crate) role: String,
+    /// What is logged to stderr: INFO, WARNING or ERROR.
+    #[arg(long = "logging_level", value_name = "LEVEL", default_value = "ERROR", value_parser = ["INFO", "WARNING", "ERROR"])]
+    pub(crate) logging_level: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}
