@@ -1,4 +1,4 @@
-//! Actors that each own one piece of state: in one process, on many nodes, under a simulation.
+#![doc = include_str!("../README.md")]
 
 mod builtin;
 mod clock;
