@@ -20,6 +20,7 @@ use crate::effect::{AgentMessage, AllocatorCall, Connection, Continuation, Effec
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
+use crate::per_framework::{PerFramework, event_name};
 use crate::registry::{Operation, Registrar};
 use crate::streams::{Streams, heartbeat, v1_event};
 
@@ -59,6 +60,7 @@ pub struct Master {
     max_ping_timeouts: u32,
     registry_gc_interval: Duration,
     counters: HashMap<Cow<'static, str>, Counter>,
+    per_framework: PerFramework,
     fatal: Option<Promise<String>>,
 }
 
@@ -126,11 +128,17 @@ fn on<M: Message>(
     event: impl Fn(&mut Cluster, &Upid, M) + Send + 'static,
 ) -> impl Fn(&mut Master, &Upid, M, &mut Context<Master>) + Send + 'static {
     move |master, from, message, ctx| {
-        if master.is_serving() {
-            master.event(ctx, |cluster| event(cluster, from, message));
-        } else {
+        let principal = master.cluster.frameworks.principal_at(from).map(str::to_owned);
+        if let Some(principal) = &principal {
+            master.per_framework.count_message(principal, false, ctx);
+        }
+        if !master.is_serving() {
             // Whoever sent it tries again; what it asks for cannot be judged before the registry is read.
-            master.count(Cow::Borrowed("master/dropped_messages"), ctx);
+            return master.count(Cow::Borrowed("master/dropped_messages"), ctx);
+        }
+        master.event(ctx, |cluster| event(cluster, from, message));
+        if let Some(principal) = &principal {
+            master.per_framework.count_message(principal, true, ctx);
         }
     }
 }
@@ -155,6 +163,7 @@ impl Master {
             max_ping_timeouts: setup.max_ping_timeouts,
             registry_gc_interval: setup.registry_gc_interval,
             counters: HashMap::new(),
+            per_framework: PerFramework::default(),
             fatal: Some(setup.fatal),
         }
     }
@@ -238,10 +247,17 @@ impl Master {
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
-            Effect::Tell { to: Connection::Driver(pid), event, .. } => tell_driver(&pid, event, ctx),
-            Effect::Tell { to: Connection::Stream(id), event, .. } => {
-                let event = v1_event(event, HEARTBEAT_INTERVAL.as_secs_f64());
-                self.write(&id, &event);
+            Effect::Tell { to, framework_id, event } => {
+                if let Some(id) = &framework_id {
+                    self.per_framework.count(&self.cluster, id, "events", ctx);
+                    self.per_framework.count(&self.cluster, id, event_name(&event), ctx);
+                }
+                match to {
+                    Connection::Driver(pid) => tell_driver(&pid, event, ctx),
+                    Connection::Stream(id) => {
+                        self.write(&id, &v1_event(event, HEARTBEAT_INTERVAL.as_secs_f64()));
+                    }
+                }
             }
             Effect::Hangup(id) => self.streams.close(&id),
             Effect::Heartbeat(id) => self.heartbeat(id, ctx),
@@ -264,6 +280,9 @@ impl Master {
                 ctx.delay(after, move |master, ctx| master.timed_out(then, ctx));
             }
             Effect::Count(name) => self.count(name, ctx),
+            Effect::CountOf(id, name) => self.per_framework.count(&self.cluster, &id, &name, ctx),
+            Effect::AddTo(id, name, change) => self.per_framework.add(&self.cluster, &id, &name, change, ctx),
+            Effect::StopCounting(id) => self.per_framework.forget(&self.cluster, &id, ctx),
         }
     }
 

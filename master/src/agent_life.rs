@@ -257,7 +257,7 @@ impl Cluster {
         let state = task.state();
         framework.tasks.insert(task_id.clone(), Arc::new(task));
         agent.tasks.insert((framework_id.clone(), task_id));
-        self.note_state(None, Some(state));
+        self.note_state(&framework_id, None, Some(state));
         self.charge(&framework_id, &agent_id, &resources);
     }
 

@@ -21,6 +21,7 @@ use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEv
 use crate::frameworks::{Framework, Frameworks};
 use crate::ids::Ids;
 use crate::offers::Offers;
+use crate::tasks::is_terminal;
 
 /// What of the flags decides how the state behaves.
 #[derive(Debug, Clone)]
@@ -112,6 +113,11 @@ impl Cluster {
         self.push(Effect::Count(Cow::Borrowed(name)));
     }
 
+    /// Counts something of a framework.
+    pub(crate) fn count_of(&mut self, id: &FrameworkId, name: impl Into<String>) {
+        self.push(Effect::CountOf(id.clone(), name.into()));
+    }
+
     pub(crate) fn allocator(&mut self, call: AllocatorCall) {
         self.push(Effect::Allocator(call));
     }
@@ -148,7 +154,24 @@ impl Cluster {
     }
 
     /// A live task left one state for another, or came, or went.
-    pub(crate) fn note_state(&mut self, left: Option<TaskState>, entered: Option<TaskState>) {
+    pub(crate) fn note_state(
+        &mut self,
+        id: &FrameworkId,
+        left: Option<TaskState>,
+        entered: Option<TaskState>,
+    ) {
+        if left == entered {
+            return;
+        }
+        for (state, change) in [(left, -1.0), (entered, 1.0)] {
+            if let Some(state) = state.filter(|state| !is_terminal(*state)) {
+                let name = format!("tasks/active/{}", state.as_str_name().to_ascii_lowercase());
+                self.push(Effect::AddTo(id.clone(), name, change));
+            }
+        }
+        if let Some(state) = entered.filter(|state| is_terminal(*state)) {
+            self.count_of(id, format!("tasks/terminal/{}", state.as_str_name().to_ascii_lowercase()));
+        }
         if let Some(n) = left.and_then(|state| self.n_tasks.get_mut(&state)) {
             *n = n.saturating_sub(1);
         }

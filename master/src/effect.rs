@@ -244,4 +244,10 @@ pub enum Effect {
     },
     /// Count one more of something; the full metric name.
     Count(Cow<'static, str>),
+    /// Count one more of something of a framework; the name below the framework's own.
+    CountOf(FrameworkId, String),
+    /// A number of a framework rose or fell; the name below the framework's own.
+    AddTo(FrameworkId, String, f64),
+    /// Nothing is counted for a framework any more.
+    StopCounting(FrameworkId),
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::capabilities::FrameworkCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEvent, OfferOptions, Timeout};
-use crate::frameworks::Framework;
+use crate::frameworks::{Framework, compiled};
 use crate::tasks::TaskRecord;
 use crate::validation;
 
@@ -162,6 +162,10 @@ impl Cluster {
         if let Connection::Driver(pid) = &connection {
             self.push(Effect::Link(pid.clone()));
         }
+        self.count_call(id, api::v1::scheduler::call::Type::Subscribe);
+        if self.frameworks.get(id).is_some_and(|framework| !framework.is_connected()) {
+            self.push(Effect::AddTo(id.clone(), "subscribed".into(), 1.0));
+        }
         self.frameworks.connect(id, Some(connection));
         let now = self.now;
         if let Some(framework) = self.frameworks.get_mut(id) {
@@ -205,6 +209,7 @@ impl Cluster {
         let Some(framework) = self.frameworks.get_mut(id) else { return false };
         let changed = *framework.info != info;
         framework.capabilities = FrameworkCapabilities::of(&info.capabilities);
+        framework.constraints = compiled(&info, framework.capabilities, &options);
         framework.info = Arc::new(info);
         framework.options = Arc::new(options);
         let roles = framework.roles();
@@ -257,6 +262,7 @@ impl Cluster {
     fn disconnect_framework(&mut self, id: &FrameworkId) {
         tracing::info!(framework = %id, "framework disconnected");
         self.frameworks.connect(id, None);
+        self.push(Effect::AddTo(id.clone(), "subscribed".into(), -1.0));
         self.deactivate_framework(id, false);
         let Some(framework) = self.frameworks.get(id) else { return };
         let after = Duration::try_from_secs_f64(framework.info.failover_timeout()).unwrap_or(Duration::MAX);
@@ -317,7 +323,12 @@ impl Cluster {
         if let Some(framework) = self.frameworks.get_mut(id) {
             framework.unregistered = Some(now);
         }
-        self.frameworks.complete(id, self.rules.max_completed_frameworks);
+        if self.frameworks.get(id).is_some_and(Framework::is_connected) {
+            self.push(Effect::AddTo(id.clone(), "subscribed".into(), -1.0));
+        }
+        for forgotten in self.frameworks.complete(id, self.rules.max_completed_frameworks) {
+            self.push(Effect::StopCounting(forgotten));
+        }
         if let Some(stream) = stream {
             self.push(Effect::Hangup(stream));
         }

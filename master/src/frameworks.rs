@@ -10,6 +10,7 @@ use libprocess::{Time, Upid};
 use uuid::Uuid;
 
 use crate::capabilities::FrameworkCapabilities;
+use crate::constraints::Constraints;
 use crate::effect::{Connection, OfferOptions};
 use crate::tasks::TaskRecord;
 
@@ -24,6 +25,8 @@ pub struct Framework {
     pub capabilities: FrameworkCapabilities,
     /// Suppressed roles and offer constraints.
     pub options: Arc<OfferOptions>,
+    /// Of `options`, compiled.
+    pub constraints: Arc<Constraints>,
     /// How it is reached; none while it is disconnected or recovered.
     pub connection: Option<Connection>,
     /// Known only from agents, since this master took over.
@@ -106,8 +109,10 @@ impl Framework {
     /// A framework nobody is connected for yet.
     pub fn new(id: FrameworkId, mut info: FrameworkInfo, options: OfferOptions, now: Time) -> Self {
         info.id = Some(id.clone());
+        let capabilities = FrameworkCapabilities::of(&info.capabilities);
         Framework {
-            capabilities: FrameworkCapabilities::of(&info.capabilities),
+            constraints: compiled(&info, capabilities, &options),
+            capabilities,
             id,
             info: Arc::new(info),
             options: Arc::new(options),
@@ -159,6 +164,17 @@ impl Framework {
     }
 }
 
+/// The constraints among the options, which were checked before.
+pub(crate) fn compiled(
+    info: &FrameworkInfo,
+    capabilities: FrameworkCapabilities,
+    options: &OfferOptions,
+) -> Arc<Constraints> {
+    let roles = roles_of(info, capabilities);
+    let compiled = options.constraints.as_ref().map(|constraints| Constraints::compile(constraints, &roles));
+    Arc::new(compiled.and_then(Result::ok).unwrap_or_default())
+}
+
 /// The roles an info subscribes to.
 pub fn roles_of(info: &FrameworkInfo, capabilities: FrameworkCapabilities) -> Vec<String> {
     #[allow(deprecated)]
@@ -206,6 +222,11 @@ impl Frameworks {
         self.by_stream.get(stream)
     }
 
+    /// The principal of whoever speaks from that address.
+    pub fn principal_at(&self, pid: &Upid) -> Option<&str> {
+        self.get(self.of_driver(pid)?)?.info.principal.as_deref()
+    }
+
     /// Whether a framework of that id was removed, as far as that is remembered.
     pub fn is_completed(&self, id: &FrameworkId) -> bool {
         self.completed.iter().any(|framework| framework.id == *id)
@@ -231,14 +252,16 @@ impl Frameworks {
         }
     }
 
-    /// Moves a framework to the completed ones, of which `bound` are kept.
-    pub fn complete(&mut self, id: &FrameworkId, bound: usize) {
+    /// Moves a framework to the completed ones, of which `bound` are kept. Returns those that are forgotten.
+    pub fn complete(&mut self, id: &FrameworkId, bound: usize) -> Vec<FrameworkId> {
         self.connect(id, None);
-        let Some(framework) = self.registered.remove(id) else { return };
+        let mut forgotten = Vec::new();
+        let Some(framework) = self.registered.remove(id) else { return forgotten };
         self.completed.push_back(framework);
         while self.completed.len() > bound {
-            self.completed.pop_front();
+            forgotten.extend(self.completed.pop_front().map(|framework| framework.id.clone()));
         }
+        forgotten
     }
 }
 

@@ -27,11 +27,16 @@ impl Cluster {
                 self.recover_offered(framework_id, &agent_id, resources, None);
                 continue;
             };
+            if !framework.constraints.allow(&role, &agent.info) {
+                self.recover_offered(framework_id, &agent_id, resources, Some(Filters::default()));
+                continue;
+            }
             let id = self.ids.next_offer();
             let offer = compose(id.clone(), framework, agent, &role, &resources);
             shown.pids.push(agent.pid.to_string());
             shown.offers.push(as_shown(&offer, framework.capabilities));
             self.offers.insert(id.clone(), Arc::new(OfferRecord { offer, resources, role }));
+            self.count_of(framework_id, "offers/sent");
             if let Some(framework) = self.frameworks.get_mut(framework_id) {
                 framework.offers.insert(id.clone());
             }
@@ -73,6 +78,7 @@ impl Cluster {
             offer.framework_id(),
             FrameworkEvent::Rescind(RescindResourceOfferMessage { offer_id: id.clone() }),
         );
+        self.count_of(offer.framework_id(), "offers/rescinded");
         self.discard_offer(id, None);
     }
 

@@ -73,7 +73,7 @@ impl Cluster {
         let before = task.state();
         let transition = TaskRecord::update(task, update);
         let task = task.clone();
-        self.note_state(Some(before), Some(task.state()));
+        self.note_state(framework_id, Some(before), Some(task.state()));
         if transition.released {
             let (agent_id, resources) = (task.agent_id.clone(), task.resources());
             self.discharge(framework_id, &agent_id, &resources);
@@ -101,7 +101,7 @@ impl Cluster {
         task_id: &TaskId,
     ) -> Option<std::sync::Arc<TaskRecord>> {
         let task = self.frameworks.get_mut(framework_id)?.tasks.remove(task_id)?;
-        self.note_state(Some(task.state()), None);
+        self.note_state(framework_id, Some(task.state()), None);
         if task.holds_resources() {
             let resources = task.resources();
             self.discharge(framework_id, &task.agent_id, &resources);

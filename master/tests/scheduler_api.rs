@@ -236,6 +236,16 @@ fn documents_have_their_shapes() {
     let registry = get(address, "/registrar(1)/registry").json();
     assert_eq!(registry["slaves"]["slaves"][0]["info"]["id"]["value"], cluster.agent_id);
     let metrics = get(address, "/metrics/snapshot").json();
+    let own = |name: &str| metrics[format!("master/frameworks/test/{framework_id}/{name}")].clone();
+    for (name, value) in
+        [("subscribed", 1.0), ("calls/subscribe", 1.0), ("calls/accept", 1.0), ("offers/accepted", 1.0)]
+    {
+        assert_eq!(own(name), value, "{name}");
+    }
+    assert_eq!(
+        (own("tasks/active/task_running"), own("tasks/active/task_staging")),
+        (1.0.into(), 0.0.into())
+    );
     for (name, value) in [
         ("master/elected", 1.0),
         ("master/slaves_active", 1.0),

@@ -55,6 +55,7 @@ impl Cluster {
         let mut remaining = Resources::new();
         for offer in &offers {
             self.take_offer(offer.id());
+            self.count_of(framework_id, "offers/accepted");
             remaining += &offer.resources;
         }
         let role = offers[0].role.clone();

@@ -12,6 +12,7 @@ impl Cluster {
         for id in &decline.offer_ids {
             // An offer that was rescinded meanwhile is no concern of anybody; another's offer is not its own.
             if self.offers.get(id).is_some_and(|offer| offer.framework_id() == framework_id) {
+                self.count_of(framework_id, "offers/declined");
                 self.discard_offer(id, Some(filters));
             }
         }

@@ -22,6 +22,7 @@ impl Cluster {
     /// a kind this master does not know.
     pub fn call(&mut self, framework_id: &FrameworkId, call: Call) -> bool {
         let kind = call.r#type();
+        self.count_call(framework_id, kind);
         match kind {
             Type::Teardown => self.teardown(framework_id),
             Type::Accept => self.accept(framework_id, call.accept.unwrap_or_default()),
@@ -56,6 +57,11 @@ impl Cluster {
             Type::Subscribe | Type::UpdateFramework | Type::Unknown => return false,
         }
         true
+    }
+
+    pub(crate) fn count_call(&mut self, framework_id: &FrameworkId, kind: Type) {
+        self.count_of(framework_id, "calls");
+        self.count_of(framework_id, format!("calls/{}", kind.as_str_name().to_ascii_lowercase()));
     }
 
     fn teardown(&mut self, framework_id: &FrameworkId) {

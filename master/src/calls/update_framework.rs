@@ -18,6 +18,7 @@ impl Cluster {
         info: FrameworkInfo,
         options: OfferOptions,
     ) -> Result<(), UpdateRefused> {
+        self.count_call(id, api::v1::scheduler::call::Type::UpdateFramework);
         let old = match self.frameworks.get(id) {
             Some(framework) => framework.info.clone(),
             None => return Err(UpdateRefused("Framework cannot be found".into())),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use api::v1::scheduler::{OfferConstraints, attribute_constraint::Predicate};
 use api::v1::{FrameworkInfo, OfferFilters};
 
 use super::Invalid;
 use crate::capabilities::FrameworkCapabilities;
 use crate::cluster::Rules;
+use crate::constraints::Constraints;
 use crate::effect::OfferOptions;
 use crate::frameworks::roles_of;
 
@@ -97,59 +97,10 @@ pub fn options(info: &FrameworkInfo, options: &OfferOptions) -> Result<(), Inval
             return Err(format!("Suppressed role '{role}' is not contained in the list of roles"));
         }
     }
-    options.constraints.as_ref().map_or(Ok(()), |constraints| offer_constraints(constraints, &roles))
-}
-
-fn offer_constraints(constraints: &OfferConstraints, roles: &[String]) -> Result<(), Invalid> {
-    let mut entries: Vec<_> = constraints.role_constraints.iter().collect();
-    entries.sort_by_key(|(role, _)| role.as_str());
-    for (role, constraints) in entries {
-        if !roles.contains(role) {
-            return Err(format!(
-                "Offer constraints specify role '{role}' which is not contained in the list of roles"
-            ));
-        }
-        if constraints.groups.is_empty() {
-            return Err(format!(
-                "Offer constraints for role '{role}' have no group; to take every offer leave the role out"
-            ));
-        }
-        for group in &constraints.groups {
-            if group.attribute_constraints.is_empty() {
-                return Err(format!(
-                    "Offer constraints for role '{role}' have an empty group; a group needs at least one constraint"
-                ));
-            }
-            for constraint in &group.attribute_constraints {
-                let selector = &constraint.selector;
-                if selector.attribute_name.is_some() == selector.pseudoattribute_type.is_some() {
-                    return Err(format!(
-                        "An offer constraint for role '{role}' selects neither one attribute nor one pseudo-attribute; set exactly one"
-                    ));
-                }
-                if n_predicates(&constraint.predicate) != 1 {
-                    return Err(format!(
-                        "An offer constraint for role '{role}' has not exactly one predicate"
-                    ));
-                }
-            }
-        }
+    match &options.constraints {
+        Some(constraints) => Constraints::compile(constraints, &roles).map(drop),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-fn n_predicates(predicate: &Predicate) -> usize {
-    [
-        predicate.exists.is_some(),
-        predicate.not_exists.is_some(),
-        predicate.text_equals.is_some(),
-        predicate.text_not_equals.is_some(),
-        predicate.text_matches.is_some(),
-        predicate.text_not_matches.is_some(),
-    ]
-    .into_iter()
-    .filter(|set| *set)
-    .count()
 }
 
 /// Who a framework is may not change; what it wants may.

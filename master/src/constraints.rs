@@ -1,0 +1,238 @@
+//! Offer constraints: which agents a framework wants offers of, for each of its roles.
+//!
+//! The allocator does not know them. An offer of an agent that is not wanted goes back before the framework
+//! sees it, under a filter, so that the next allocation gives the agent to others.
+
+use std::collections::BTreeMap;
+
+use api::v1::scheduler::attribute_constraint::selector::PseudoattributeType;
+use api::v1::scheduler::attribute_constraint::{Predicate as PredicateProto, Selector as SelectorProto};
+use api::v1::scheduler::{AttributeConstraint, OfferConstraints};
+use api::v1::value::Type;
+use api::v1::{AgentInfo, DomainInfo};
+use regex::{Regex, RegexBuilder};
+
+use crate::validation::Invalid;
+
+/// What a compiled expression may take, in bytes. Matching takes time linear in the value, whatever the
+/// expression, so that this bounds what a framework can cost.
+const REGEX_BYTES_MAX: usize = 64 << 10;
+
+/// The constraints of one framework, checked and compiled.
+#[derive(Debug, Clone, Default)]
+pub struct Constraints(BTreeMap<String, Vec<Vec<Constraint>>>);
+
+#[derive(Debug, Clone)]
+struct Constraint {
+    selector: Selector,
+    predicate: Predicate,
+}
+
+#[derive(Debug, Clone)]
+enum Selector {
+    Attribute(String),
+    Hostname,
+    Region,
+    Zone,
+}
+
+#[derive(Debug, Clone)]
+enum Predicate {
+    Exists,
+    NotExists,
+    Equals { text: String, wanted: bool },
+    Matches { regex: Regex, wanted: bool },
+}
+
+/// What a selector finds on an agent.
+enum Found<'a> {
+    Nothing,
+    Text(&'a str),
+    /// An attribute that is a number, ranges or a set.
+    Other,
+}
+
+impl Constraints {
+    /// Checks and compiles. Roles must be among `roles`.
+    pub fn compile(constraints: &OfferConstraints, roles: &[String]) -> Result<Self, Invalid> {
+        let mut entries: Vec<_> = constraints.role_constraints.iter().collect();
+        entries.sort_by_key(|(role, _)| role.as_str());
+        let mut compiled = BTreeMap::new();
+        for (role, constraints) in entries {
+            if !roles.contains(role) {
+                return Err(format!(
+                    "Offer constraints specify role '{role}' which is not contained in the list of roles"
+                ));
+            }
+            let of_role = |why: String| format!("Offer constraints for role '{role}' are invalid: {why}");
+            if constraints.groups.is_empty() {
+                return Err(of_role("there is no group; to take every offer leave the role out".into()));
+            }
+            let mut groups = Vec::new();
+            for group in &constraints.groups {
+                if group.attribute_constraints.is_empty() {
+                    return Err(of_role("a group is empty; it needs at least one constraint".into()));
+                }
+                let group = group.attribute_constraints.iter().map(constraint).collect::<Result<_, _>>();
+                groups.push(group.map_err(of_role)?);
+            }
+            compiled.insert(role.clone(), groups);
+        }
+        Ok(Constraints(compiled))
+    }
+
+    /// Whether the role wants offers of that agent: one of its groups holds, with all that is in it.
+    pub fn allow(&self, role: &str, agent: &AgentInfo) -> bool {
+        let holds = |group: &Vec<Constraint>| group.iter().all(|constraint| constraint.holds(agent));
+        self.0.get(role).is_none_or(|groups| groups.iter().any(holds))
+    }
+}
+
+fn constraint(constraint: &AttributeConstraint) -> Result<Constraint, Invalid> {
+    Ok(Constraint { selector: selector(&constraint.selector)?, predicate: predicate(&constraint.predicate)? })
+}
+
+fn selector(selector: &SelectorProto) -> Result<Selector, Invalid> {
+    match (&selector.attribute_name, selector.pseudoattribute_type) {
+        (Some(name), None) => Ok(Selector::Attribute(name.clone())),
+        (None, Some(_)) => match selector.pseudoattribute_type() {
+            PseudoattributeType::Hostname => Ok(Selector::Hostname),
+            PseudoattributeType::Region => Ok(Selector::Region),
+            PseudoattributeType::Zone => Ok(Selector::Zone),
+            PseudoattributeType::Unknown => Err("there is no pseudo-attribute UNKNOWN".into()),
+        },
+        _ => Err("a selector has exactly one of 'attribute_name' and 'pseudoattribute_type'".into()),
+    }
+}
+
+fn predicate(proto: &PredicateProto) -> Result<Predicate, Invalid> {
+    let mut all = Vec::new();
+    if proto.exists.is_some() {
+        all.push(Predicate::Exists);
+    }
+    if proto.not_exists.is_some() {
+        all.push(Predicate::NotExists);
+    }
+    if let Some(equals) = &proto.text_equals {
+        all.push(Predicate::Equals { text: equals.value.clone(), wanted: true });
+    }
+    if let Some(equals) = &proto.text_not_equals {
+        all.push(Predicate::Equals { text: equals.value.clone(), wanted: false });
+    }
+    if let Some(matches) = &proto.text_matches {
+        all.push(Predicate::Matches { regex: compile(&matches.regex)?, wanted: true });
+    }
+    if let Some(matches) = &proto.text_not_matches {
+        all.push(Predicate::Matches { regex: compile(&matches.regex)?, wanted: false });
+    }
+    match all.pop() {
+        Some(predicate) if all.is_empty() => Ok(predicate),
+        _ => Err("a constraint has exactly one predicate".into()),
+    }
+}
+
+/// The whole value has to match.
+fn compile(regex: &str) -> Result<Regex, Invalid> {
+    let anchored = format!("^(?:{regex})$");
+    let compiled =
+        RegexBuilder::new(&anchored).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
+    compiled.map_err(|error| format!("the regular expression '{regex}' cannot be used: {error}"))
+}
+
+impl Constraint {
+    fn holds(&self, agent: &AgentInfo) -> bool {
+        let found = self.selector.find(agent);
+        match (&self.predicate, found) {
+            (Predicate::Exists, found) => !matches!(found, Found::Nothing),
+            (Predicate::NotExists, found) => matches!(found, Found::Nothing),
+            (Predicate::Equals { wanted, .. } | Predicate::Matches { wanted, .. }, Found::Nothing) => !wanted,
+            (Predicate::Equals { text, wanted }, Found::Text(value)) => (value == text) == *wanted,
+            (Predicate::Matches { regex, wanted }, Found::Text(value)) => regex.is_match(value) == *wanted,
+            // Predicates on text say nothing about what is none.
+            (Predicate::Equals { .. } | Predicate::Matches { .. }, Found::Other) => true,
+        }
+    }
+}
+
+impl Selector {
+    fn find<'a>(&self, agent: &'a AgentInfo) -> Found<'a> {
+        let text = |text: Option<&'a str>| text.map_or(Found::Nothing, Found::Text);
+        let domain = agent.domain.as_ref().and_then(|DomainInfo { fault_domain }| fault_domain.as_ref());
+        match self {
+            Selector::Hostname => Found::Text(&agent.hostname),
+            Selector::Region => text(domain.map(|it| it.region.name.as_str())),
+            Selector::Zone => text(domain.map(|it| it.zone.name.as_str())),
+            Selector::Attribute(name) => match agent.attributes.iter().find(|it| it.name == *name) {
+                None => Found::Nothing,
+                Some(it) if it.r#type() == Type::Text => {
+                    Found::Text(it.text.as_ref().map_or("", |text| &text.value))
+                }
+                Some(_) => Found::Other,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent() -> AgentInfo {
+        let attributes = api::attributes::parse("rack:r1;size:3").unwrap();
+        AgentInfo { hostname: "node-7".into(), attributes, ..Default::default() }
+    }
+
+    fn check(selector: &str, predicate: &str) -> Result<bool, String> {
+        let json = format!(
+            r#"{{"role_constraints": {{"*": {{"groups": [{{"attribute_constraints": [{{"selector": {selector}, "predicate": {predicate}}}]}}]}}}}}}"#
+        );
+        let constraints: OfferConstraints = api::json::from_slice(json.as_bytes()).unwrap();
+        Ok(Constraints::compile(&constraints, &["*".into()])?.allow("*", &agent()))
+    }
+
+    #[test]
+    fn predicates_on_what_is_there_what_is_not_and_what_is_no_text() {
+        let attribute = |name: &str| format!(r#"{{"attribute_name": "{name}"}}"#);
+        let value =
+            |kind: &str, value: &str| format!(r#"{{"{kind}": {{"value": "{value}", "regex": "{value}"}}}}"#);
+        for (predicate, text, missing, number) in [
+            (r#"{"exists": {}}"#.to_owned(), true, false, true),
+            (r#"{"not_exists": {}}"#.to_owned(), false, true, false),
+            (value("text_equals", "r1"), true, false, true),
+            (value("text_not_equals", "r1"), false, true, true),
+            (value("text_matches", "r[0-9]"), true, false, true),
+            (value("text_matches", "r"), false, false, true),
+            (value("text_not_matches", "r[0-9]"), false, true, true),
+        ] {
+            assert_eq!(check(&attribute("rack"), &predicate), Ok(text), "{predicate}");
+            assert_eq!(check(&attribute("nothing"), &predicate), Ok(missing), "{predicate}");
+            assert_eq!(check(&attribute("size"), &predicate), Ok(number), "{predicate}");
+        }
+        let hostname = r#"{"pseudoattribute_type": "HOSTNAME"}"#;
+        assert_eq!(check(hostname, &value("text_matches", "node-.*")), Ok(true));
+        assert_eq!(check(r#"{"pseudoattribute_type": "ZONE"}"#, r#"{"exists": {}}"#), Ok(false));
+    }
+
+    #[test]
+    fn what_cannot_be_a_constraint() {
+        let exists = r#"{"exists": {}}"#;
+        for (selector, predicate, why) in [
+            ("{}", exists, "exactly one of"),
+            (r#"{"attribute_name": "a", "pseudoattribute_type": "ZONE"}"#, exists, "exactly one of"),
+            (r#"{"attribute_name": "a"}"#, "{}", "exactly one predicate"),
+            (r#"{"attribute_name": "a"}"#, r#"{"exists": {}, "not_exists": {}}"#, "exactly one predicate"),
+            (r#"{"attribute_name": "a"}"#, r#"{"text_matches": {"regex": "("}}"#, "cannot be used"),
+            (
+                r#"{"attribute_name": "a"}"#,
+                r#"{"text_matches": {"regex": "(.{100}){100}"}}"#,
+                "cannot be used",
+            ),
+        ] {
+            let error = check(selector, predicate).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let empty: OfferConstraints = api::json::from_slice(br#"{"role_constraints": {"*": {}}}"#).unwrap();
+        assert!(Constraints::compile(&empty, &["*".into()]).unwrap_err().contains("no group"));
+        assert!(Constraints::compile(&empty, &["a".into()]).unwrap_err().contains("not contained"));
+    }
+}
