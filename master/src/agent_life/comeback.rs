@@ -1,0 +1,320 @@
+//! An agent that has an id comes back: to a master that still has it, or gave it up, or never knew it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::internal::{
+    KillTaskMessage, ReconcileTasksMessage, ReregisterSlaveMessage, ShutdownFrameworkMessage,
+    ShutdownMessage, SlaveReregisteredMessage,
+};
+use api::resources::upgrade_all;
+use api::v1::task_status::Reason;
+use api::v1::{AgentId, ExecutorInfo, FrameworkId, Task, TaskStatus};
+use libprocess::Upid;
+
+use crate::agents::Returning;
+use crate::capabilities::AgentCapabilities;
+use crate::cluster::Cluster;
+use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
+use crate::registry::{Kind, Refused};
+use crate::tasks::{TaskRecord, is_terminal};
+use crate::validation;
+
+impl Cluster {
+    /// An agent that has an id comes back, to the same master or to a new one.
+    pub fn reregister_agent(&mut self, from: &Upid, mut message: ReregisterSlaveMessage) {
+        self.count("master/messages_reregister_slave");
+        let Some(id) = message.slave.id.clone() else {
+            tracing::warn!(%from, "ignoring an agent that comes back without an id");
+            return;
+        };
+        if self.agents.reregistering.contains(&id) || self.agents.marking_unreachable.contains(&id) {
+            return;
+        }
+        if self.agents.gone.contains_key(&id) {
+            return self.shut_down(from, "Agent has been marked gone");
+        }
+        let checked = validation::agent::reregister(&message)
+            .and_then(|()| upgrade_message(&mut message).map_err(|error| error.to_string()))
+            .and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
+        if let Err(why) = checked {
+            tracing::warn!(%from, agent = %id, why, "ignoring an agent that comes back");
+            return;
+        }
+        let operation = if let Some(agent) = self.agents.get(&id) {
+            if agent.pid.address().ip() != from.address().ip()
+                || agent.info.hostname != message.slave.hostname
+            {
+                return self.shut_down(from, "Agent attempted to reregister with different IP / hostname");
+            }
+            (*agent.info != message.slave).then(|| Kind::UpdateAgent(message.slave.clone()))
+        } else if let Some(info) = self.agents.recovered.get(&id) {
+            (**info != message.slave).then(|| Kind::UpdateAgent(message.slave.clone()))
+        } else {
+            Some(Kind::MarkReachable(message.slave.clone()))
+        };
+        let returning = Returning { pid: from.clone(), id: id.clone(), message };
+        match operation {
+            None => self.agent_readmitted(returning, Ok(())),
+            Some(kind) => {
+                self.agents.reregistering.insert(id);
+                self.push(Effect::Registry {
+                    operation: kind.into(),
+                    then: Continuation::Readmitted(Box::new(returning)),
+                });
+            }
+        }
+    }
+
+    pub(crate) fn shut_down(&mut self, agent: &Upid, why: &str) {
+        tracing::warn!(%agent, why, "shutting down an agent");
+        self.send(agent, AgentMessage::Shutdown(ShutdownMessage { message: Some(why.to_owned()) }));
+    }
+
+    pub(crate) fn agent_readmitted(&mut self, returning: Returning, result: Result<(), Refused>) {
+        self.agents.reregistering.remove(&returning.id);
+        if let Err(refused) = result {
+            tracing::error!(agent = %returning.id, %refused, "could not be readmitted");
+            return;
+        }
+        if self.agents.gone.contains_key(&returning.id) {
+            return self.shut_down(&returning.pid, "Agent has been marked gone");
+        }
+        self.count("master/slave_reregistrations");
+        if self.agents.get(&returning.id).is_some() {
+            self.agent_still_here(returning);
+        } else {
+            self.agent_reappears(returning);
+        }
+    }
+
+    /// An agent the master has not had, or had given up: everything on it is news.
+    pub(crate) fn agent_reappears(&mut self, returning: Returning) {
+        let Returning { pid, id, message } = returning;
+        tracing::info!(agent = %id, %pid, tasks = message.tasks.len(), "agent is back");
+        self.clear_address(&pid, &id);
+        let expected = self.agents.recovered.contains_key(&id);
+        for info in &message.frameworks {
+            let Some(framework_id) = &info.id else { continue };
+            if self.frameworks.get(framework_id).is_none() && !self.frameworks.is_completed(framework_id) {
+                self.recover_framework(framework_id, info.clone());
+            }
+        }
+        let mut tasks = Vec::new();
+        for mut task in message.tasks {
+            let Some(framework) = self.frameworks.get_mut(&task.framework_id) else { continue };
+            if framework.tasks.contains_key(&task.task_id) {
+                // While this one was given up, its id was used again.
+                tracing::warn!(task = %task.task_id, agent = %id, "ending a task: another one of its id runs elsewhere");
+                let (framework_id, task_id) = (task.framework_id, task.task_id);
+                let kill = KillTaskMessage { framework_id, task_id, kill_policy: None };
+                self.send(&pid, AgentMessage::KillTask(kill));
+                continue;
+            }
+            fill_role(&mut task.resources, framework);
+            if !expected {
+                // It may have been given up with its agent.
+                framework.unreachable_tasks.remove(&task.task_id);
+                framework.completed_tasks.retain(|it| it.task_id != task.task_id);
+                let (framework_id, record) = (task.framework_id.clone(), TaskRecord::from(task.clone()));
+                let update = self.master_update(
+                    &framework_id,
+                    &record,
+                    task.state(),
+                    Reason::AgentReregistered,
+                    "Agent reregistered",
+                );
+                self.forward(update);
+            }
+            tasks.push(task);
+        }
+        // What it does not report any more is not unreachable but unknown.
+        for (framework_id, task_id) in self.agents.unreachable_tasks.remove(&id).unwrap_or_default() {
+            if let Some(framework) = self.frameworks.get_mut(&framework_id) {
+                framework.unreachable_tasks.remove(&task_id);
+            }
+        }
+        let executors = message
+            .executor_infos
+            .into_iter()
+            .filter_map(|mut executor| {
+                let framework = self.frameworks.get(executor.framework_id.as_ref()?)?;
+                fill_role(&mut executor.resources, framework);
+                Some(executor)
+            })
+            .collect();
+        let total = super::join::total(&message.slave, &message.checkpointed_resources);
+        let mut agent = self.new_agent(
+            pid.clone(),
+            message.slave,
+            message.version,
+            message.agent_capabilities,
+            total,
+            message.resource_version_uuid,
+        );
+        agent.reregistered = Some(self.now);
+        self.add_agent(agent, executors, tasks);
+
+        let connection = Some(self.connection());
+        self.send(
+            &pid,
+            AgentMessage::Reregistered(SlaveReregisteredMessage {
+                slave_id: id.clone(),
+                connection,
+                ..Default::default()
+            }),
+        );
+        for completed in message.completed_frameworks {
+            if let Some(framework_id) = completed.framework_info.id {
+                self.send(&pid, AgentMessage::ShutdownFramework(ShutdownFrameworkMessage { framework_id }));
+            }
+        }
+        self.settle_frameworks(&pid, &message.frameworks);
+    }
+
+    /// Each framework on an agent is brought up to date there, or ended.
+    pub(crate) fn settle_frameworks(&mut self, pid: &Upid, frameworks: &[api::v1::FrameworkInfo]) {
+        for info in frameworks {
+            let Some(framework_id) = &info.id else { continue };
+            if self.frameworks.get(framework_id).is_some() {
+                self.send_framework(framework_id, pid);
+            } else {
+                let message = ShutdownFrameworkMessage { framework_id: framework_id.clone() };
+                self.send(pid, AgentMessage::ShutdownFramework(message));
+            }
+        }
+    }
+
+    /// An agent the master never lost sight of: what differs is settled.
+    pub(crate) fn agent_still_here(&mut self, returning: Returning) {
+        let Returning { pid, id, message } = returning;
+        tracing::info!(agent = %id, %pid, "agent reregistered");
+        if self.agents.get(&id).is_some_and(|agent| agent.pid != pid) {
+            self.clear_address(&pid, &id);
+            self.agents.moved(&id, pid.clone());
+        }
+        self.push(Effect::Link(pid.clone()));
+        let total = super::join::total(&message.slave, &message.checkpointed_resources);
+        let (now, capabilities) = (self.now, message.agent_capabilities.clone());
+        let info = Box::new(message.slave.clone());
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        let was_connected = std::mem::replace(&mut agent.connected, true);
+        agent.reregistered = Some(now);
+        agent.version = message.version.unwrap_or_default();
+        agent.capabilities = AgentCapabilities::of(&capabilities);
+        agent.capability_list.clone_from(&capabilities);
+        agent.info = Arc::new(message.slave);
+        agent.total = total.clone();
+        agent.resource_version = message.resource_version_uuid;
+        if !was_connected {
+            agent.connection += 1;
+            agent.active = true;
+        }
+        self.allocator(AllocatorCall::UpdateAgent { id: id.clone(), info, total, capabilities });
+
+        let reconciliations = self.missing_tasks(&id, &message.tasks);
+        let connection = Some(self.connection());
+        self.send(
+            &pid,
+            AgentMessage::Reregistered(SlaveReregisteredMessage {
+                slave_id: id.clone(),
+                reconciliations,
+                connection,
+            }),
+        );
+        self.settle_executors(&id, &message.executor_infos);
+        self.repeat_kills(&id, &pid);
+        self.push(Effect::ObserveConnection { agent_id: id.clone(), pid: Some(pid.clone()) });
+        if !was_connected {
+            self.allocator(AllocatorCall::ActivateAgent(id));
+        }
+        self.settle_frameworks(&pid, &message.frameworks);
+    }
+
+    /// Tasks the master launched that the agent did not list, by framework. The agent says what became of them.
+    pub(crate) fn missing_tasks(&self, id: &AgentId, reported: &[Task]) -> Vec<ReconcileTasksMessage> {
+        let reported: std::collections::BTreeSet<_> =
+            reported.iter().map(|task| (&task.framework_id, &task.task_id)).collect();
+        let mut missing: BTreeMap<&FrameworkId, ReconcileTasksMessage> = BTreeMap::new();
+        let Some(agent) = self.agents.get(id) else { return Vec::new() };
+        for (framework_id, task_id) in &agent.tasks {
+            if reported.contains(&(framework_id, task_id)) {
+                continue;
+            }
+            let Some(framework) = self.frameworks.get(framework_id) else { continue };
+            let Some(task) = framework.tasks.get(task_id) else { continue };
+            let entry = missing.entry(framework_id).or_insert_with(|| ReconcileTasksMessage {
+                framework_id: framework_id.clone(),
+                statuses: Vec::new(),
+                framework: Some((*framework.info).clone()),
+            });
+            entry.statuses.push(TaskStatus {
+                task_id: task_id.clone(),
+                state: task.forwarded_state().into(),
+                agent_id: Some(id.clone()),
+                executor_id: task.executor_id.clone(),
+                ..TaskStatus::default()
+            });
+        }
+        missing.into_values().collect()
+    }
+
+    pub(crate) fn settle_executors(&mut self, id: &AgentId, reported: &[ExecutorInfo]) {
+        let known: Vec<_> = self
+            .agents
+            .get(id)
+            .into_iter()
+            .flat_map(|agent| agent.executors.iter())
+            .flat_map(|(framework_id, executors)| {
+                executors.keys().map(|it| (framework_id.clone(), it.clone()))
+            })
+            .collect();
+        for (framework_id, executor_id) in known {
+            let there = |it: &ExecutorInfo| {
+                it.executor_id == executor_id && it.framework_id.as_ref() == Some(&framework_id)
+            };
+            if !reported.iter().any(there) {
+                tracing::warn!(agent = %id, executor = %executor_id, "the agent does not know an executor; removing it");
+                self.remove_executor(&framework_id, id, &executor_id);
+            }
+        }
+    }
+
+    pub(crate) fn repeat_kills(&mut self, id: &AgentId, pid: &Upid) {
+        let killed = self.agents.get(id).map(|agent| agent.killed.clone()).unwrap_or_default();
+        for (framework_id, task_id) in killed {
+            if self.task(&framework_id, &task_id).is_some_and(|task| !is_terminal(task.state())) {
+                let kill_policy = None;
+                self.send(
+                    pid,
+                    AgentMessage::KillTask(KillTaskMessage { framework_id, task_id, kill_policy }),
+                );
+            }
+        }
+    }
+}
+
+/// Frameworks with one role do not say for which role their resources are allocated.
+fn fill_role(resources: &mut [api::v1::Resource], framework: &crate::frameworks::Framework) {
+    if framework.capabilities.multi_role {
+        return;
+    }
+    let role = framework.roles().pop();
+    for resource in resources {
+        if resource.allocation_info.is_none() {
+            resource.allocation_info = Some(api::v1::resource::AllocationInfo { role: role.clone() });
+        }
+    }
+}
+
+fn upgrade_message(message: &mut ReregisterSlaveMessage) -> Result<(), api::resources::ResourceError> {
+    upgrade_all(&mut message.slave.resources)?;
+    upgrade_all(&mut message.checkpointed_resources)?;
+    for executor in &mut message.executor_infos {
+        upgrade_all(&mut executor.resources)?;
+    }
+    for task in &mut message.tasks {
+        upgrade_all(&mut task.resources)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! An agent without an id joins, and an agent is put into the tables with what runs on it.
+
+use std::sync::Arc;
+
+use api::internal::{MasterSlaveConnection, RegisterSlaveMessage, SlaveRegisteredMessage};
+use api::resources::{Resources, upgrade_all};
+use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, Task};
+use imbl::{OrdMap, OrdSet};
+use libprocess::Upid;
+
+use crate::agents::{Agent, Joining};
+use crate::capabilities::AgentCapabilities;
+use crate::cluster::Cluster;
+use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
+use crate::registry::{Kind, Refused};
+use crate::tasks::TaskRecord;
+use crate::validation;
+
+/// Why an agent is removed whose address another one uses.
+const SUCCEEDED: &str = "a new agent registered at the same address";
+
+impl Cluster {
+    /// An agent without id asks to join. Agents repeat themselves until they hear back.
+    pub fn register_agent(&mut self, from: &Upid, mut message: RegisterSlaveMessage) {
+        self.count("master/messages_register_slave");
+        if self.agents.registering.contains(from) {
+            return;
+        }
+        let checked = validation::agent::register(&message).and_then(|()| {
+            upgrade_all(&mut message.slave.resources).map_err(|error| error.to_string())?;
+            upgrade_all(&mut message.checkpointed_resources).map_err(|error| error.to_string())?;
+            self.admissible(&message.slave, message.version.as_deref())
+        });
+        if let Err(why) = checked {
+            tracing::warn!(%from, why, "ignoring the registration of an agent");
+            return;
+        }
+        if let Some(id) = self.agents.at(from).cloned() {
+            if self.agents.get(&id).is_some_and(|agent| agent.connected) {
+                let message = self.registered_message(&id);
+                return self.send(from, message);
+            }
+            self.remove_agent(&id, SUCCEEDED, "master/slave_removals/reason_registered");
+        }
+        // The reply waits for the registry: an agent told "registered" by a master that then fails would be a
+        // stranger to the next one, and its tasks orphans.
+        let id = self.ids.next_agent();
+        message.slave.id = Some(id.clone());
+        self.agents.registering.insert(from.clone());
+        let operation = Kind::AdmitAgent(message.slave.clone()).into();
+        let then = Continuation::Admitted(Box::new(Joining { pid: from.clone(), id, message }));
+        self.push(Effect::Registry { operation, then });
+    }
+
+    /// Whoever else was at an address must be gone, as the address is in use.
+    pub(crate) fn clear_address(&mut self, pid: &Upid, newcomer: &AgentId) {
+        if let Some(id) = self.agents.at(pid).filter(|id| *id != newcomer).cloned() {
+            self.remove_agent(&id, SUCCEEDED, "master/slave_removals/reason_registered");
+        }
+    }
+
+    pub(crate) fn admissible(&self, info: &AgentInfo, version: Option<&str>) -> Result<(), String> {
+        validation::agent::version(version.unwrap_or_default())?;
+        if info.domain.is_some() && self.info.domain.is_none() {
+            return Err(
+                "the agent has a domain but the master has none; start the master with --domain".into()
+            );
+        }
+        if info.domain.is_none() && self.rules.require_agent_domain {
+            return Err("the agent has no domain, which this master requires".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn registered_message(&self, id: &AgentId) -> AgentMessage {
+        AgentMessage::Registered(SlaveRegisteredMessage {
+            slave_id: id.clone(),
+            connection: Some(self.connection()),
+        })
+    }
+
+    /// Agents watch for pings as the master watches for pongs.
+    pub(crate) fn connection(&self) -> MasterSlaveConnection {
+        MasterSlaveConnection {
+            total_ping_timeout_seconds: Some(self.rules.total_ping_timeout.as_secs_f64()),
+        }
+    }
+
+    pub(crate) fn agent_admitted(&mut self, joining: Joining, result: Result<(), Refused>) {
+        let Joining { pid, id, message } = joining;
+        self.agents.registering.remove(&pid);
+        if let Err(refused) = result {
+            tracing::error!(agent = %id, %refused, "could not be admitted");
+            return;
+        }
+        tracing::info!(agent = %id, %pid, hostname = message.slave.hostname, "agent registered");
+        self.count("master/slave_registrations");
+        let total = total(&message.slave, &message.checkpointed_resources);
+        let agent = self.new_agent(
+            pid.clone(),
+            message.slave,
+            message.version,
+            message.agent_capabilities,
+            total,
+            message.resource_version_uuid,
+        );
+        self.add_agent(agent, Vec::new(), Vec::new());
+        let message = self.registered_message(&id);
+        self.send(&pid, message);
+    }
+
+    pub(crate) fn new_agent(
+        &self,
+        pid: Upid,
+        info: AgentInfo,
+        version: Option<String>,
+        capabilities: Vec<api::v1::agent_info::Capability>,
+        total: Resources,
+        resource_version: Option<api::v1::Uuid>,
+    ) -> Agent {
+        Agent {
+            id: info.id.clone().unwrap_or_default(),
+            info: Arc::new(info),
+            pid,
+            version: version.unwrap_or_default(),
+            capabilities: AgentCapabilities::of(&capabilities),
+            capability_list: capabilities,
+            connected: true,
+            active: true,
+            connection: 1,
+            registered: self.now,
+            reregistered: None,
+            total,
+            used: OrdMap::new(),
+            executors: OrdMap::new(),
+            tasks: OrdSet::new(),
+            offers: OrdSet::new(),
+            killed: OrdSet::new(),
+            resource_version,
+        }
+    }
+
+    /// Adds an agent with what runs on it. Its frameworks must be known.
+    pub(crate) fn add_agent(&mut self, agent: Agent, executors: Vec<ExecutorInfo>, tasks: Vec<Task>) {
+        let (id, pid) = (agent.id.clone(), agent.pid.clone());
+        let (info, total) = (Box::new((*agent.info).clone()), agent.total.clone());
+        let capabilities = agent.capability_list.clone();
+        self.agents.insert(agent);
+        self.push(Effect::Link(pid.clone()));
+        self.push(Effect::Observe { agent_id: id.clone(), pid });
+        for executor in executors {
+            if let Some(framework_id) = executor.framework_id.clone() {
+                self.add_executor(&framework_id, &id, executor);
+            }
+        }
+        for task in tasks {
+            self.add_task(TaskRecord::from(task));
+        }
+        let used = self.agents.get(&id).map(|agent| agent.used.clone()).unwrap_or_default();
+        let used = used.into_iter().collect();
+        self.allocator(AllocatorCall::AddAgent { id, info, capabilities, total, used });
+    }
+
+    pub(crate) fn add_executor(
+        &mut self,
+        framework_id: &FrameworkId,
+        agent_id: &AgentId,
+        executor: ExecutorInfo,
+    ) {
+        let resources = Resources::from_checked(&executor.resources);
+        let executor_id = executor.executor_id.clone();
+        let executor = Arc::new(executor);
+        let (Some(framework), Some(agent)) =
+            (self.frameworks.get_mut(framework_id), self.agents.get_mut(agent_id))
+        else {
+            return;
+        };
+        framework.executors.insert((agent_id.clone(), executor_id.clone()), executor.clone());
+        agent.executors.entry(framework_id.clone()).or_default().insert(executor_id, executor);
+        self.charge(framework_id, agent_id, &resources);
+    }
+
+    pub(crate) fn remove_executor(
+        &mut self,
+        framework_id: &FrameworkId,
+        agent_id: &AgentId,
+        executor_id: &api::v1::ExecutorId,
+    ) -> bool {
+        if let Some(agent) = self.agents.get_mut(agent_id)
+            && let Some(executors) = agent.executors.get_mut(framework_id)
+        {
+            executors.remove(executor_id);
+            if executors.is_empty() {
+                agent.executors.remove(framework_id);
+            }
+        }
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return false };
+        let Some(executor) = framework.executors.remove(&(agent_id.clone(), executor_id.clone())) else {
+            return false;
+        };
+        self.discharge(framework_id, agent_id, &Resources::from_checked(&executor.resources));
+        true
+    }
+
+    pub(crate) fn add_task(&mut self, task: TaskRecord) {
+        let (framework_id, agent_id, task_id) =
+            (task.framework_id.clone(), task.agent_id.clone(), task.task_id.clone());
+        let resources = if task.holds_resources() { task.resources() } else { Resources::new() };
+        let (Some(framework), Some(agent)) =
+            (self.frameworks.get_mut(&framework_id), self.agents.get_mut(&agent_id))
+        else {
+            return;
+        };
+        let state = task.state();
+        framework.tasks.insert(task_id.clone(), Arc::new(task));
+        agent.tasks.insert((framework_id.clone(), task_id));
+        self.note_state(&framework_id, None, Some(state));
+        self.charge(&framework_id, &agent_id, &resources);
+    }
+}
+
+/// What an agent has: what its flags say, with the reservations made since.
+pub(super) fn total(info: &AgentInfo, checkpointed: &[api::v1::Resource]) -> Resources {
+    let mut total = Resources::from_checked(&info.resources);
+    for entry in Resources::from_checked(checkpointed).iter() {
+        // What was reserved since is part of what the flags say is there.
+        let plain: Resources = std::iter::once(entry.clone().flattened()).collect();
+        if total.contains(&plain) {
+            total -= &plain;
+            total.push(entry.clone());
+        }
+    }
+    total
+}
