@@ -58,7 +58,7 @@ pub enum ParticlesError {
         path: PathBuf,
     },
     /// A line is no parabola, and it was to be strict.
-    #[error("`{path}`, line {line}: {reason} ({n_malformed} malformed lines in all)")]
+    #[error("`{path}`, line {line}: {reason} (malformed lines: {n_malformed})")]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -61,6 +61,15 @@ fn what_is_lost_is_run_again_and_counted_once() {
 }
 
 #[test]
+fn an_executor_that_dies_with_many_tasks_is_one_misfortune() {
+    let faults = Faults { kill_executor: BTreeSet::from([60, 140]), ..Default::default() };
+    let (summary, _) = run_with(1, options(100, 100), faults);
+    let summary = summary.unwrap();
+    assert_eq!(summary.estimate.inside, count_inside(7, 0..10_000));
+    assert!(summary.tasks_failed >= 30, "{summary:?}");
+}
+
+#[test]
 fn it_gives_up_when_nothing_works() {
     let (summary, _) = run_with(1, options(5, 10), Faults { hopeless: true, ..Default::default() });
     let text = summary.unwrap_err().to_string();

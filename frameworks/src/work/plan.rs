@@ -195,11 +195,10 @@ impl Plan {
         }
     }
 
-    /// An executor is no more. Its tasks are, too; what becomes of them is told one by one.
-    pub(super) fn executor_lost(&mut self, agent: &AgentId, executor: &ExecutorId) {
-        if let Some(agent) = self.agents.get_mut(agent) {
-            agent.executors.remove(executor);
-        }
+    /// An executor is no more; whether that is news. Its tasks are no more, too: what becomes of them is told
+    /// one by one.
+    pub(super) fn executor_lost(&mut self, agent: &AgentId, executor: &ExecutorId) -> bool {
+        self.agents.get_mut(agent).is_some_and(|agent| agent.executors.remove(executor).is_some())
     }
 
     /// An agent is no more, and these tasks with it.
@@ -357,7 +356,8 @@ mod tests {
         assert_eq!(lost.len(), 2);
         assert_eq!(plan.ended(&answer[0].1[0].task), None, "known no more");
         plan.again(lost.into_iter().map(|running| running.range).collect());
-        plan.executor_lost(&"b".into(), &"pi-executor-2".into());
+        assert!(plan.executor_lost(&"b".into(), &"pi-executor-2".into()));
+        assert!(!plan.executor_lost(&"b".into(), &"pi-executor-2".into()));
         assert_eq!(plan.n_executors(), 0);
         assert_eq!(dealt(&plan.deal(vec![free("o3", "b", 1000, 100)])), [[executor(3, 2)]]);
     }

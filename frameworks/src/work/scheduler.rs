@@ -16,7 +16,7 @@ use super::{Answer, Job, Progress, RunState};
 use crate::driver::{Scheduler, SchedulerCalls, refuse_for};
 use crate::ledger::{Entry, Ledger};
 
-/// After so many tasks have failed one after the other, with none that finished, the run gives up.
+/// After so many tasks or executors have failed one after the other, with no result between, the run gives up.
 const FAILURES_MAX: u32 = 20;
 /// Units of input that travel with one task: bytes, in practice.
 const PAYLOAD_MAX: u64 = 512 * 1024;
@@ -152,7 +152,9 @@ impl<J: Job> Scheduler for WorkScheduler<J> {
     }
 
     fn executor_lost(&mut self, calls: &mut Calls<'_, J>, executor: &ExecutorId, agent: &AgentId, _: i32) {
-        self.plan.executor_lost(agent, executor);
+        if self.plan.executor_lost(agent, executor) {
+            self.progress.note(&format!("executor {executor} is lost"));
+        }
         self.settle(Eager::No, calls);
     }
 
@@ -205,21 +207,26 @@ impl<J: Job> WorkScheduler<J> {
         // An update for a task that was given up, or that comes again.
         let Some(Running { range, agent, executor }) = self.plan.ended(&status.task_id) else { return };
         self.plan.again(self.ledger.missing(range));
-        if status.source() == task_status::Source::Executor {
-            if let Ok(Answer::NoInput) = self.job.read_answer(status.data()) {
-                self.progress.note(&format!("agent {agent} cannot read the input; sending it"));
-                self.plan.needs_payload(&agent);
-                return;
-            }
-        } else {
-            // Not the task has failed but what was to run it.
-            self.plan.executor_lost(&agent, &executor);
+        if status.source() == task_status::Source::Executor
+            && let Ok(Answer::NoInput) = self.job.read_answer(status.data())
+        {
+            self.progress.note(&format!("agent {agent} cannot read the input; sending it"));
+            self.plan.needs_payload(&agent);
+            return;
         }
         let why = match status.message() {
             "" => status.reason().as_str_name(),
             message => message,
         };
-        self.failed(&status.task_id, &format!("{}: {why}", status.state().as_str_name()), calls);
+        let why = format!("{}: {why}", status.state().as_str_name());
+        // Where not the task has failed but what was to run it, all its other tasks have, too. That is one
+        // misfortune and not many.
+        let is_news =
+            status.source() == task_status::Source::Executor || self.plan.executor_lost(&agent, &executor);
+        match is_news {
+            true => self.failed(&status.task_id, &why, calls),
+            false => self.tasks_failed += 1,
+        }
     }
 
     fn failed(&mut self, task: &TaskId, why: &str, calls: &mut Calls<'_, J>) {
