@@ -30,7 +30,7 @@ pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// What a master is started with, beside its state.
 pub(crate) struct Setup {
     pub(crate) allocator: allocator::Options,
-    pub(crate) registrar: Pid<Registrar>,
+    pub(crate) registrar: Registrar,
     pub(crate) ping_interval: Duration,
     pub(crate) max_ping_timeouts: u32,
     pub(crate) registry_gc_interval: Duration,
@@ -52,7 +52,9 @@ pub struct Master {
     pub(crate) flags: Arc<BTreeMap<String, String>>,
     pub(crate) cluster_name: Option<String>,
     pub(crate) gauges: RefCell<Gauges>,
-    registrar: Pid<Registrar>,
+    /// Until it is started.
+    idle_registrar: Option<Registrar>,
+    registrar: Option<Pid<Registrar>>,
     allocator: Option<Pid<AllocatorProcess>>,
     options: allocator::Options,
     observers: BTreeMap<AgentId, Pid<Observer>>,
@@ -113,7 +115,9 @@ impl Process for Master {
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        if self.allocator.as_ref().is_some_and(|it| it.upid() == pid) || self.registrar.upid() == pid {
+        let allocator = self.allocator.as_ref().is_some_and(|it| it.upid() == pid);
+        let registrar = self.registrar.as_ref().is_some_and(|it| it.upid() == pid);
+        if allocator || registrar {
             return self.fail(format!("its process {} ended", pid.id()), ctx);
         }
         self.event(ctx, |cluster| {
@@ -155,7 +159,8 @@ impl Master {
             flags: setup.flags,
             cluster_name: setup.cluster_name,
             gauges: RefCell::default(),
-            registrar: setup.registrar,
+            idle_registrar: Some(setup.registrar),
+            registrar: None,
             allocator: None,
             options: setup.allocator,
             observers: BTreeMap::new(),
@@ -195,8 +200,13 @@ impl Master {
             }
             Err(error) => return self.fail(format!("the allocator cannot be started: {error}"), ctx),
         }
-        let registrar = self.registrar.clone();
+        let Some(registrar) = self.idle_registrar.take() else { return };
+        let registrar = match ctx.spawn(Id::prefix("registrar"), registrar) {
+            Ok(pid) => pid,
+            Err(error) => return self.fail(format!("the registrar cannot be started: {error}"), ctx),
+        };
         ctx.link(&registrar);
+        self.registrar = Some(registrar.clone());
         let info = self.cluster.info.clone();
         let recovered =
             ctx.dispatch(&registrar, move |registrar, ctx| registrar.recover(info, ctx)).flatten();
@@ -334,7 +344,7 @@ impl Master {
     }
 
     fn persist(&mut self, operation: Operation, then: Continuation, ctx: &mut Context<Self>) {
-        let registrar = self.registrar.clone();
+        let Some(registrar) = self.registrar.clone() else { return };
         let written =
             ctx.dispatch(&registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
         ctx.then(written, move |master, result, ctx| match result {
@@ -416,7 +426,22 @@ impl Master {
         ctx.terminate_self();
     }
 
-    /// The agents of the registry that have not come back yet. For tests and tools in the same program.
+    /// How many agents are registered. This and what follows is for tests and tools in the same program.
+    pub fn n_agents(&self) -> usize {
+        self.cluster.agents.registered.len()
+    }
+
+    /// How many agents are known and unreachable.
+    pub fn n_unreachable_agents(&self) -> usize {
+        self.cluster.agents.unreachable.len()
+    }
+
+    /// See [`Cluster::check_invariants`].
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.cluster.check_invariants()
+    }
+
+    /// The agents of the registry that have not come back yet.
     pub fn recovered_agents(&self) -> Vec<AgentId> {
         self.cluster.agents.recovered.keys().cloned().collect()
     }

@@ -32,4 +32,4 @@ pub use actor::Master;
 pub use flags::{Flags, InvalidFlag};
 pub use http::API_LEVEL;
 pub use ids::Ids;
-pub use start::{Handle, PROCESS_ID, StartError, start};
+pub use start::{Handle, PROCESS_ID, Prepared, StartError, prepare, start};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::{Address, MasterInfo, master_info};
-use libprocess::{Future, Id, Node, Pid, Promise, SpawnError, Upid};
+use libprocess::{Future, Node, Pid, Promise, SpawnError, Upid};
 use uuid::Uuid;
 
 use crate::Ids;
@@ -42,9 +42,27 @@ pub struct Handle {
     pub fatal: Future<String>,
 }
 
+/// A master that has not been started.
+pub struct Prepared {
+    /// To be spawned as [`PROCESS_ID`], on the node of that address.
+    pub master: Master,
+    /// See [`Handle::info`].
+    pub info: MasterInfo,
+    /// See [`Handle::fatal`].
+    pub fatal: Future<String>,
+}
+
 /// Starts a master on `node`, whose delegate should be [`PROCESS_ID`]. It serves once it has read its registry;
 /// until then schedulers are told to come back, and agents and drivers do so by themselves.
 pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
+    // A new id for each start: what an earlier master handed out must not be handed out again.
+    let Prepared { master, info, fatal } = prepare(node.address(), Uuid::new_v4(), flags)?;
+    Ok(Handle { pid: node.spawn(PROCESS_ID, master)?, info, fatal })
+}
+
+/// Makes a master for a node of that address, to be spawned by the caller: on any host, a simulation included.
+/// `id` must not have been another master's.
+pub fn prepare(address: libprocess::Address, id: Uuid, flags: Flags) -> Result<Prepared, StartError> {
     let rules = flags.rules()?;
     let options = allocator::Options {
         allocation_interval: flags.allocation_interval,
@@ -58,19 +76,16 @@ pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
             .collect(),
         filter_gpu_resources: flags.filter_gpu_resources,
     };
-    // A new id for each start: what an earlier master handed out must not be handed out again.
-    let ids = Ids::new(Uuid::new_v4());
-    let info = announce(node, &flags, &ids);
+    let ids = Ids::new(id);
+    let info = announce(address, &flags, &ids);
     let storage = match &flags.work_dir {
         Some(path) if !flags.registry_in_memory => Storage::Directory(path.join("registry")),
         _ => Storage::Memory,
     };
-    let registrar = Registrar::new(storage, flags.registry_fetch_timeout, flags.registry_store_timeout);
-    let registrar = node.spawn(Id::prefix("registrar"), registrar)?;
     let (fatal, failed) = Promise::new();
     let setup = Setup {
         allocator: options,
-        registrar,
+        registrar: Registrar::new(storage, flags.registry_fetch_timeout, flags.registry_store_timeout),
         ping_interval: flags.agent_ping_timeout,
         max_ping_timeouts: flags.max_agent_ping_timeouts,
         registry_gc_interval: flags.registry_gc_interval.max(Duration::from_secs(1)),
@@ -78,13 +93,12 @@ pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
         cluster_name: flags.cluster.clone(),
         fatal,
     };
-    let pid = node.spawn(PROCESS_ID, Master::new(Cluster::new(info.clone(), ids, rules), setup))?;
-    Ok(Handle { pid, info, fatal: failed })
+    let master = Master::new(Cluster::new(info.clone(), ids, rules), setup);
+    Ok(Prepared { master, info, fatal: failed })
 }
 
-fn announce(node: &Node, flags: &Flags, ids: &Ids) -> MasterInfo {
+fn announce(address: libprocess::Address, flags: &Flags, ids: &Ids) -> MasterInfo {
     use master_info::capability::Type;
-    let address = node.address();
     let hostname = flags.hostname.clone().unwrap_or_else(|| address.ip().to_string());
     let capability = |it: Type| master_info::Capability { r#type: Some(it.into()) };
     MasterInfo {

@@ -1,0 +1,183 @@
+//! A master and its agents on one thread, in virtual time, over a network that loses and delays.
+#![allow(clippy::unwrap_used)] // A test.
+
+use std::time::Duration;
+
+use api::internal::*;
+use api::resources::Resources;
+use api::v1::{AgentId, AgentInfo};
+use libprocess::sim::{Seed, SimNode, Simulation};
+use libprocess::{Context, Pid, Process, Upid};
+use master::{Flags, Master, Prepared};
+use uuid::Uuid;
+
+/// An agent without tasks, which asks until it is answered, and comes back when it is told that it was lost.
+struct Agent {
+    master: Upid,
+    id: Option<AgentId>,
+    registered: bool,
+    asking: bool,
+    /// The pings it has heard, to know that it has not been forgotten.
+    pings: u32,
+}
+
+impl Agent {
+    fn ask(&mut self, ctx: &mut Context<Self>) {
+        self.asking = !self.registered;
+        if self.registered {
+            return;
+        }
+        let resources = Resources::parse("cpus:4;mem:1024", "*").unwrap().to_messages();
+        let slave = AgentInfo { hostname: "h".into(), resources, id: self.id.clone(), ..Default::default() };
+        let version = Some("1.11.0".to_owned());
+        if self.id.is_some() {
+            ctx.send(&self.master, ReregisterSlaveMessage { slave, version, ..Default::default() });
+        } else {
+            ctx.send(&self.master, RegisterSlaveMessage { slave, version, ..Default::default() });
+        }
+        ctx.delay(Duration::from_secs(1), Self::ask);
+    }
+
+    fn welcome(&mut self, id: AgentId) {
+        assert!(self.id.is_none() || self.id == Some(id.clone()), "an agent keeps its id");
+        self.id = Some(id);
+        self.registered = true;
+        self.pings = 0;
+    }
+
+    fn registered(&mut self, message: SlaveRegisteredMessage, _: &mut Context<Self>) {
+        self.welcome(message.slave_id);
+    }
+
+    fn reregistered(&mut self, message: SlaveReregisteredMessage, _: &mut Context<Self>) {
+        self.welcome(message.slave_id);
+    }
+
+    fn ping(&mut self, message: PingSlaveMessage, ctx: &mut Context<Self>) {
+        self.pings += 1;
+        ctx.reply(PongSlaveMessage {});
+        if !message.connected {
+            self.lost(ctx);
+        }
+    }
+
+    fn lost(&mut self, ctx: &mut Context<Self>) {
+        self.registered = false;
+        if !self.asking {
+            self.ask(ctx);
+        }
+    }
+}
+
+impl Process for Agent {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(Self::registered);
+        ctx.install(Self::reregistered);
+        ctx.install(Self::ping);
+        ctx.link(&self.master.clone());
+        self.ask(ctx);
+    }
+
+    fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
+        ctx.link(pid);
+        self.lost(ctx);
+    }
+}
+
+struct World {
+    sim: Simulation,
+    master_node: SimNode,
+    master: Pid<Master>,
+    agents: Vec<(SimNode, Pid<Agent>)>,
+}
+
+fn world(seed: u64, n_agents: u16) -> World {
+    let mut sim = Simulation::new(Seed(seed));
+    let address = ([10, 0, 0, 1], 5050).into();
+    let master_node = sim.node_with_delegate(address, master::PROCESS_ID);
+    let flags = Flags { registry_in_memory: true, ..Flags::default() };
+    let Prepared { master, .. } = master::prepare(address, Uuid::from_u128(u128::from(seed)), flags).unwrap();
+    let master = sim.spawn(master_node, master::PROCESS_ID, master).unwrap();
+    let agents = (0..n_agents)
+        .map(|n| {
+            let node = sim.node(([10, 0, 1, n as u8 + 1], 5051).into());
+            let agent =
+                Agent { master: master.upid().clone(), id: None, registered: false, asking: false, pings: 0 };
+            (node, sim.spawn(node, "slave(1)", agent).unwrap())
+        })
+        .collect();
+    World { sim, master_node, master, agents }
+}
+
+impl World {
+    fn count(&mut self, which: fn(&Master) -> usize) -> usize {
+        self.sim.with(&self.master, |master| which(master)).unwrap()
+    }
+
+    fn all_registered(&mut self) -> bool {
+        let World { sim, agents, .. } = self;
+        agents.iter().all(|(_, agent)| sim.with(agent, |agent| agent.registered).unwrap())
+    }
+
+    /// Lets virtual time pass until `done`, or for `limit` at most.
+    fn until(&mut self, limit: Duration, what: &str, done: impl Fn(&mut World) -> bool) {
+        let mut left = limit.as_secs();
+        while !done(self) {
+            assert!(left > 0, "{what}: not within {limit:?} (seed {:?})", self.sim.seed());
+            left -= 1;
+            self.sim.run_for(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn agents_join_over_a_lossy_network_once_each() {
+    for seed in 0..5 {
+        let mut world = world(seed, 5);
+        world.sim.network().loss(0.3).duplication(0.1);
+        world.until(Duration::from_secs(120), "joining", World::all_registered);
+        world.sim.network().loss(0.0).duplication(0.0);
+        world.sim.run_for(Duration::from_secs(60));
+        assert_eq!(world.count(Master::n_agents), 5, "no agent joined twice");
+        assert_eq!(world.count(Master::n_unreachable_agents), 0);
+        world.sim.with(&world.master, |master| master.check_invariants().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn a_partitioned_agent_is_given_up_after_75_seconds_and_returns() {
+    for seed in 0..3 {
+        let mut world = world(seed, 2);
+        world.until(Duration::from_secs(10), "joining", World::all_registered);
+        let (cut, other) = (world.agents[0].0, world.agents[1].0);
+        world.sim.run_for(Duration::from_secs(1));
+        let master_node = world.master_node;
+        world.sim.network().partition(&[cut], &[master_node, other]);
+        world.sim.run_for(Duration::from_secs(55));
+        assert_eq!(world.count(Master::n_unreachable_agents), 0, "four pings may be missed");
+        world.sim.run_for(Duration::from_secs(40));
+        assert_eq!(world.count(Master::n_unreachable_agents), 1);
+        assert_eq!(world.count(Master::n_agents), 1);
+        world.sim.network().heal();
+        // What an agent does that has not heard a ping for too long.
+        let lost = world.agents[0].1.clone();
+        drop(world.sim.dispatch(&lost, |agent, ctx| agent.lost(ctx)));
+        world.until(Duration::from_secs(60), "returning", |world| {
+            world.all_registered() && world.count(Master::n_agents) == 2
+        });
+        assert_eq!(world.count(Master::n_unreachable_agents), 0);
+        world.sim.with(&world.master, |master| master.check_invariants().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut world = world(seed, 3);
+        world.sim.network().loss(0.2);
+        world.sim.run_for(Duration::from_secs(60));
+        world.sim.digest()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
