@@ -74,7 +74,7 @@ impl Process for Agent {
         ctx.install(Self::registered);
         ctx.install(Self::reregistered);
         ctx.install(Self::ping);
-        ctx.link(&self.master.clone());
+        ctx.link(self.master.clone());
         self.ask(ctx);
     }
 
