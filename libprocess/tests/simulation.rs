@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use libprocess::http::{self, Method, StatusCode};
 use libprocess::sim::{Seed, SimNode, Simulation};
-use libprocess::{Context, Message, Pid, Process, Upid};
+use libprocess::{Context, Future, Message, Pid, Process, Upid};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize, Message)]
@@ -219,4 +220,184 @@ fn a_panic_ends_one_process_and_its_linkers_hear_of_it() {
     let before = answered(&mut sim, &pinger);
     sim.run_for(secs(1));
     assert!(answered(&mut sim, &pinger) > before, "the others go on");
+}
+
+/// Links to a peer again whenever it hears of its end, and counts what it hears.
+struct Watcher {
+    peer: Upid,
+    relink: bool,
+    exits: u64,
+}
+
+impl Process for Watcher {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.link(&self.peer);
+    }
+    fn exited(&mut self, _: &Upid, ctx: &mut Context<Self>) {
+        self.exits += 1;
+        if self.relink {
+            ctx.link(&self.peer);
+        }
+    }
+}
+
+fn watched(sim: &mut Simulation, relink: bool) -> (SimNode, SimNode, Pid<Watcher>, Pid<Ponger>) {
+    let a = sim.node("10.0.0.1:5050".parse().unwrap());
+    let b = sim.node("10.0.0.2:5050".parse().unwrap());
+    let ponger = sim.spawn(b, "ponger", Ponger).unwrap();
+    let watcher = Watcher { peer: ponger.upid().clone(), relink, exits: 0 };
+    (a, b, sim.spawn(a, "watcher", watcher).unwrap(), ponger)
+}
+
+fn exits(sim: &mut Simulation, watcher: &Pid<Watcher>) -> u64 {
+    sim.with(watcher, |watcher| watcher.exits).unwrap()
+}
+
+#[test]
+fn a_short_cut_hides_neither_a_link_nor_an_end() {
+    let mut sim = Simulation::new(Seed(9));
+    let (a, b, watcher, ponger) = watched(&mut sim, false);
+    sim.network().partition(&[a], &[b]);
+    sim.run_for(secs(1));
+    sim.network().heal();
+    sim.run_for(secs(1));
+    sim.network().partition(&[a], &[b]);
+    sim.terminate(&ponger);
+    sim.run_for(secs(1));
+    assert_eq!(exits(&mut sim, &watcher), 0);
+    sim.network().heal();
+    sim.run_for(secs(1));
+    assert_eq!(exits(&mut sim, &watcher), 1);
+}
+
+#[test]
+fn a_new_connection_is_not_judged_by_the_one_before() {
+    let mut sim = Simulation::new(Seed(10));
+    let (_, b, watcher, _) = watched(&mut sim, true);
+    sim.run_for(Duration::from_millis(500));
+    sim.crash(b);
+    sim.restart(b);
+    sim.spawn(b, "ponger", Ponger).unwrap();
+    sim.run_for(secs(30));
+    assert_eq!(exits(&mut sim, &watcher), 1, "the end of the first, and nothing of the second");
+}
+
+#[test]
+fn a_node_that_is_down_refuses_a_link_at_once() {
+    let mut sim = Simulation::new(Seed(11));
+    let (_, b, watcher, ponger) = watched(&mut sim, false);
+    sim.run_for(secs(1));
+    sim.crash(b);
+    sim.run_for(secs(1));
+    let to = ponger.upid().clone();
+    let _ = sim.dispatch(&watcher, move |_, ctx| ctx.link(&to));
+    sim.run_for(Duration::from_millis(10));
+    assert_eq!(exits(&mut sim, &watcher), 2);
+}
+
+#[test]
+fn reconnecting_tells_nobody_of_an_end_and_the_new_connection_is_watched() {
+    let mut sim = Simulation::new(Seed(12));
+    let (_, b, watcher, ponger) = watched(&mut sim, false);
+    sim.run_for(secs(1));
+    let to = ponger.upid().clone();
+    let _ = sim.dispatch(&watcher, move |_, ctx| ctx.link_reconnect(&to));
+    sim.run_for(secs(10));
+    assert_eq!(exits(&mut sim, &watcher), 0);
+    sim.crash(b);
+    sim.run_for(secs(10));
+    assert_eq!(exits(&mut sim, &watcher), 1);
+}
+
+#[test]
+fn what_a_look_into_a_process_posts_to_it_is_served() {
+    let mut sim = Simulation::new(Seed(13));
+    let (_, _, watcher, _) = watched(&mut sim, false);
+    let itself = watcher.clone();
+    sim.settle();
+    sim.with(&watcher, |_| itself.call(|watcher, _| watcher.exits = 7)).unwrap();
+    sim.settle();
+    assert_eq!(exits(&mut sim, &watcher), 7);
+}
+
+/// Answers at once, later, and never.
+struct Desk {
+    kept: Vec<libprocess::Promise<http::Response>>,
+}
+
+impl Process for Desk {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.route("/now", |_, request, _| http::Response::text(StatusCode::OK, request.query["q"].clone()));
+        ctx.route("/later", |_, request, ctx| {
+            let (promise, future) = libprocess::Promise::new();
+            ctx.delay(secs(2), move |_: &mut Desk, _| {
+                promise.set(http::Response::ok().body(request.body));
+            });
+            future
+        });
+        ctx.route("/never", |desk, _, _| -> Future<http::Response> {
+            let (promise, future) = libprocess::Promise::new();
+            desk.kept.push(promise);
+            future
+        });
+    }
+}
+
+fn text(response: http::Response) -> String {
+    match response.body {
+        http::Body::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_simulated_node_is_asked_over_http() {
+    let mut sim = Simulation::new(Seed(14));
+    let node = sim.node_with_delegate("10.0.0.1:5050".parse().unwrap(), "desk");
+    sim.spawn(node, "desk", Desk { kept: vec![] }).unwrap();
+    let now = sim.request(node, Method::GET, "/desk/now?q=a%20b", "");
+    let delegated = sim.request(node, Method::GET, "/now?q=c", "");
+    let later = sim.request(node, Method::POST, "/desk/later", "body");
+    let nowhere = sim.request(node, Method::GET, "/desk/elsewhere", "");
+    let outside = sim.request(node, Method::GET, "now", "");
+    sim.run_for(secs(3));
+    let at_once = Duration::ZERO;
+    assert_eq!(text(now.wait(at_once).unwrap()), "a b");
+    assert_eq!(text(delegated.wait(at_once).unwrap()), "c");
+    assert_eq!(text(later.wait(at_once).unwrap()), "body");
+    assert_eq!(nowhere.wait(at_once).unwrap().status, StatusCode::NOT_FOUND);
+    assert_eq!(outside.wait(at_once).unwrap().status, StatusCode::BAD_REQUEST);
+
+    let never = sim.request(node, Method::GET, "/desk/never", "");
+    sim.run_for(secs(1));
+    sim.crash(node);
+    let down = sim.request(node, Method::GET, "/desk/now?q=d", "");
+    sim.run_for(secs(1));
+    assert!(matches!(never.wait(at_once), Err(libprocess::WaitError::Abandoned)));
+    assert!(matches!(down.wait(at_once), Err(libprocess::WaitError::Abandoned)));
+}
+
+/// Not a test of its own: what each of the two processes below runs.
+#[test]
+fn say_the_digest_of_a_troubled_run() {
+    let digest = troubled_run(7)
+        .0
+        .bytes()
+        .fold(0_u64, |digest, byte| digest.wrapping_mul(0x0000_0100_0000_01b3) ^ u64::from(byte));
+    println!("digest={digest}.");
+}
+
+/// Hash tables are seeded anew in each process, and memory lies elsewhere.
+#[test]
+fn two_programs_with_the_same_seed_write_the_same_log() {
+    let digest = || {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "say_the_digest_of_a_troubled_run", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let digest = text.split("digest=").nth(1).and_then(|rest| rest.split('.').next());
+        digest.unwrap_or_else(|| panic!("no digest in {text}")).to_owned()
+    };
+    assert_eq!(digest(), digest());
 }

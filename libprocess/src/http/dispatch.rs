@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use super::connection::State;
 use super::encoding::{GunzipError, gunzip, percent_decoded, query};
 use super::framing::Framing;
-use super::{Answer, Method, Request, Response, Route, StatusCode, header};
+use super::{Answer, HeaderMap, Method, Request, Response, Route, StatusCode, header};
 use crate::event::Event;
 use crate::future::{Future, Promise};
 use crate::node::NodeInner;
@@ -119,12 +119,7 @@ async fn answer_with_body(
     length: Option<u64>,
 ) -> Result<Response, Response> {
     let raw = head.uri.path();
-    if !raw.starts_with('/') {
-        return Err(Response::text(StatusCode::BAD_REQUEST, "The path of a request has to start with `/`."));
-    }
-    if raw.contains("/..") || raw.contains('%') && decoded(raw).contains("/..") {
-        return Err(Response::new(StatusCode::NOT_FOUND));
-    }
+    check_path(raw)?;
     let is_message = is_message(head);
     if is_message {
         let body = whole_body(state, head, payload, length, MAX_MESSAGE).await?;
@@ -148,6 +143,38 @@ async fn answer_with_body(
     };
     let request = request(head, target.path, target.rest, body);
     Ok(call(target.upid, target.name, target.route, request).await)
+}
+
+/// Answers a request that is there as a whole and came over no connection: what is asked of a simulated node.
+pub(crate) async fn answer_at_hand(
+    node: &NodeInner,
+    method: Method,
+    path_and_query: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (raw, query_string) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let answered = async {
+        check_path(raw)?;
+        let Target { upid, name, route, path, rest } = find(node, raw).await?;
+        check_method(&route, &method)?;
+        check_size(body.len(), route.options.max_body)?;
+        let method = if method == Method::HEAD { Method::GET } else { method };
+        let (query_string, query) = (query_string.to_owned(), query(query_string));
+        let request = Request { method, path, rest, query_string, query, headers, body, peer: None };
+        Ok(call(upid, name, route, request).await)
+    };
+    answered.await.unwrap_or_else(|response| response)
+}
+
+fn check_path(raw: &str) -> Result<(), Response> {
+    if !raw.starts_with('/') {
+        return Err(Response::text(StatusCode::BAD_REQUEST, "The path of a request has to start with `/`."));
+    }
+    if raw.contains("/..") || raw.contains('%') && decoded(raw).contains("/..") {
+        return Err(Response::new(StatusCode::NOT_FOUND));
+    }
+    Ok(())
 }
 
 /// Whether a request has the looks of a message in Apache's wire format.

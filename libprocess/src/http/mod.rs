@@ -13,6 +13,7 @@ pub use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use actix_web::http::{Method, StatusCode};
 pub(crate) use body::BodyReader;
 pub use body::{BodyWriter, WriteError};
+pub(crate) use dispatch::answer_at_hand;
 pub(crate) use server::{Serving, serve};
 pub use types::{Answer, Body, Request, Response, RouteOptions};
 pub(crate) use types::{Route, normalized};

@@ -8,14 +8,18 @@
 mod arena;
 mod log;
 mod network;
+mod requests;
 mod transport;
 mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::context::Context;
 use crate::future::Future;
+use crate::http::{HeaderMap, Method, Response};
 use crate::message::Message;
 use crate::node::SpawnError;
 use crate::process::Process;
@@ -124,8 +128,9 @@ impl Simulation {
 
     /// Ends a process before it serves anything more.
     pub fn terminate(&mut self, upid: impl AsRef<Upid>) {
-        if let Some(inner) = upid.as_ref().local().and_then(|local| local.node.upgrade()) {
-            inner.terminate(upid.as_ref(), true);
+        let upid = upid.as_ref();
+        if let Some(inner) = self.world.node_at(upid.address()).and_then(|node| self.world.inner(node)) {
+            inner.terminate(upid, true);
         }
     }
 
@@ -141,6 +146,31 @@ impl Simulation {
         f: impl FnOnce(&mut P, &mut Context<P>) -> R + Send + 'static,
     ) -> Future<R> {
         pid.dispatch(f)
+    }
+
+    /// Asks a node over HTTP, as a client outside the simulation would: the request finds its process and its
+    /// route as on a real node. `path` may have a query. The future is abandoned when the node is down, or goes
+    /// down before it has answered.
+    pub fn request(
+        &mut self,
+        node: SimNode,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Future<Response> {
+        self.request_with(node, method, path, HeaderMap::new(), body)
+    }
+
+    /// [`request`](Self::request), with headers.
+    pub fn request_with(
+        &mut self,
+        node: SimNode,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Future<Response> {
+        self.world.request(node.0, method, path, headers, body.into())
     }
 
     /// The network between the nodes.

@@ -18,6 +18,13 @@ use crate::upid::{Address, Upid};
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const PROBES_IN_VAIN: u32 = 4;
 
+/// When a connection tries again what did not get through: links and ends are told or the connection is lost,
+/// as over TCP.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a node that is down takes to refuse a connection: its system answers for it.
+const REFUSED_AFTER: Duration = Duration::from_millis(1);
+
 pub(super) struct NetworkState {
     latency: Range<Duration>,
     loss: f64,
@@ -48,8 +55,35 @@ impl Default for NetworkState {
 pub(super) struct Links {
     /// Process, and the nodes where somebody linked to it.
     pub(super) to_process: BTreeMap<Upid, BTreeSet<usize>>,
-    /// Node and peer between which a probe runs.
-    probing: BTreeSet<(usize, usize)>,
+    /// Node and peer with a connection between them, and its number: probes of an earlier one do not speak
+    /// for it.
+    connected: BTreeMap<(usize, usize), u64>,
+    n_connections: u64,
+}
+
+impl Links {
+    fn is_connected(&self, node: usize, peer: usize, number: u64) -> bool {
+        self.connected.get(&(node, peer)) == Some(&number)
+    }
+
+    /// A node has crashed: nobody there is linked to any more, and nobody there links.
+    pub(super) fn forget(&mut self, node: usize, address: Address) {
+        self.to_process.retain(|upid, linkers| {
+            linkers.remove(&node);
+            upid.address() != address && !linkers.is_empty()
+        });
+        self.connected.retain(|(watcher, _), _| *watcher != node);
+    }
+}
+
+/// Whom a connection is watched for, and what it was when it was made.
+#[derive(Clone, Copy)]
+struct Probe {
+    node: usize,
+    life: u64,
+    peer: usize,
+    peer_life: u64,
+    number: u64,
 }
 
 /// What may travel from node to node.
@@ -132,12 +166,15 @@ impl State {
 impl World {
     /// Sends a packet on its way. It is lost when the way is cut now, or when it would arrive.
     pub(super) fn transmit(self: &Arc<Self>, from: usize, to: Address, packet: Packet) {
-        let mut packets = vec![packet];
         let mut state = self.state.lock();
         let Some(to) = state.node_at(to) else { return };
+        let life = state.nodes[to].life;
         if state.network.cut.contains(&(from, to)) {
+            drop(state);
+            self.try_again(from, to, life, packet);
             return;
         }
+        let mut packets = vec![packet];
         if let Packet::Message { from: sender, to: receiver, name, body } = &packets[0] {
             let mut lost = state.network.loss > 0.0 && {
                 let loss = state.network.loss;
@@ -163,7 +200,6 @@ impl World {
                 packets.push(again);
             }
         }
-        let life = state.nodes[to].life;
         for packet in packets {
             let latency = state.network.latency.clone();
             let takes =
@@ -190,7 +226,12 @@ impl World {
     fn arrive(self: &Arc<Self>, from: usize, to: usize, life: u64, packet: Packet) {
         let (inner, sender) = {
             let state = self.state.lock();
-            if state.nodes[to].life != life || !state.reaches(from, to) {
+            if state.nodes[to].life != life {
+                return;
+            }
+            if !state.reaches(from, to) {
+                drop(state);
+                self.try_again(from, to, life, packet);
                 return;
             }
             (state.nodes[to].inner.clone(), state.nodes[from].address)
@@ -211,32 +252,77 @@ impl World {
         }
     }
 
-    /// Begins to watch the connection from `node` to a peer.
-    pub(super) fn probe(self: &Arc<Self>, node: usize, life: u64, peer: Address) {
-        let (peer, peer_life) = {
-            let mut state = self.state.lock();
-            let Some(peer) = state.node_at(peer) else {
-                drop(state);
-                self.give_up(node, life, peer);
-                return;
-            };
-            if !state.links.probing.insert((node, peer)) {
-                return;
-            }
-            (peer, state.nodes[peer].life)
+    /// A packet did not get through. A message is lost then; what a connection has to tell, it tells as soon as
+    /// it can, for as long as there is a connection.
+    fn try_again(self: &Arc<Self>, from: usize, to: usize, life: u64, packet: Packet) {
+        let state = self.state.lock();
+        let connection = match packet {
+            Packet::Message { .. } => return,
+            Packet::Link { .. } => (from, to),
+            Packet::Exited { .. } => (to, from),
         };
-        self.probe_again(node, life, peer, peer_life, 0);
+        let Some(&number) = state.links.connected.get(&connection) else { return };
+        let address = state.nodes[to].address;
+        drop(state);
+        let world = Arc::downgrade(self);
+        let again = move || {
+            let Some(world) = world.upgrade() else { return };
+            let still = {
+                let state = world.state.lock();
+                state.links.is_connected(connection.0, connection.1, number) && state.nodes[to].life == life
+            };
+            if still {
+                world.transmit(from, address, packet);
+            }
+        };
+        self.schedule(RETRY_EVERY, Box::new(again));
     }
 
-    fn probe_again(self: &Arc<Self>, node: usize, life: u64, peer: usize, peer_life: u64, in_vain: u32) {
+    /// Sees to a connection from `node` to a peer, a new one if `reconnect`, and watches it.
+    pub(super) fn connect(self: &Arc<Self>, node: usize, life: u64, address: Address, reconnect: bool) {
+        let mut state = self.state.lock();
+        let Some(peer) = state.node_at(address) else {
+            drop(state);
+            self.refuse(node, life, address);
+            return;
+        };
+        if state.links.connected.contains_key(&(node, peer)) && !reconnect {
+            return;
+        }
+        let both_ways = [(node, peer), (peer, node)];
+        let is_cut = both_ways.iter().any(|way| state.network.cut.contains(way));
+        if state.nodes[peer].inner.is_none() && !is_cut {
+            state.links.connected.remove(&(node, peer));
+            drop(state);
+            self.refuse(node, life, address);
+            return;
+        }
+        state.links.n_connections += 1;
+        let number = state.links.n_connections;
+        state.links.connected.insert((node, peer), number);
+        let probe = Probe { node, life, peer, peer_life: state.nodes[peer].life, number };
+        drop(state);
+        self.probe(probe, 0);
+    }
+
+    fn refuse(self: &Arc<Self>, node: usize, life: u64, address: Address) {
+        let world = Arc::downgrade(self);
+        let refused = move || {
+            if let Some(world) = world.upgrade() {
+                world.give_up(node, life, address);
+            }
+        };
+        self.schedule(REFUSED_AFTER, Box::new(refused));
+    }
+
+    fn probe(self: &Arc<Self>, probe: Probe, in_vain: u32) {
         let world = Arc::downgrade(self);
         let next = move || {
             let Some(world) = world.upgrade() else { return };
+            let Probe { node, life, peer, peer_life, number } = probe;
             let (there, same, address) = {
                 let state = world.state.lock();
-                if state.nodes[node].life != life || state.nodes[node].inner.is_none() {
-                    drop(state);
-                    world.state.lock().links.probing.remove(&(node, peer));
+                if !state.links.is_connected(node, peer, number) {
                     return;
                 }
                 let there = state.reaches(node, peer) && state.reaches(peer, node);
@@ -245,10 +331,10 @@ impl World {
             let in_vain = if there { 0 } else { in_vain + 1 };
             // A peer that has started again answers, but knows nothing of the connection.
             if in_vain >= PROBES_IN_VAIN || (there && !same) {
-                world.state.lock().links.probing.remove(&(node, peer));
+                world.state.lock().links.connected.remove(&(node, peer));
                 world.give_up(node, life, address);
             } else {
-                world.probe_again(node, life, peer, peer_life, in_vain);
+                world.probe(probe, in_vain);
             }
         };
         self.schedule(PROBE_EVERY, Box::new(next));
@@ -269,29 +355,24 @@ impl World {
 
     /// A node went down: whoever it reaches learns from its system within a round trip.
     pub(super) fn peer_lost(self: &Arc<Self>, node: usize) {
-        let watchers: Vec<(usize, u64, Address)> = {
+        let (watchers, address) = {
             let mut state = self.state.lock();
             let address = state.nodes[node].address;
-            let watchers: Vec<_> =
-                state.links.probing.iter().copied().filter(|(_, peer)| *peer == node).collect();
-            state.links.probing.retain(|(watcher, _)| *watcher != node);
-            watchers
-                .into_iter()
-                .filter(|(watcher, _)| !state.network.cut.contains(&(node, *watcher)))
-                .map(|(watcher, _)| (watcher, state.nodes[watcher].life, address))
-                .collect()
+            state.links.forget(node, address);
+            let watchers: Vec<(usize, u64)> = state
+                .links
+                .connected
+                .keys()
+                .filter(|(watcher, peer)| *peer == node && !state.network.cut.contains(&(node, *watcher)))
+                .map(|(watcher, _)| (*watcher, state.nodes[*watcher].life))
+                .collect();
+            for (watcher, _) in &watchers {
+                state.links.connected.remove(&(*watcher, node));
+            }
+            (watchers, address)
         };
-        for (watcher, life, address) in watchers {
-            self.state.lock().links.probing.remove(&(watcher, node));
-            let world = Arc::downgrade(self);
-            self.schedule(
-                Duration::from_millis(1),
-                Box::new(move || {
-                    if let Some(world) = world.upgrade() {
-                        world.give_up(watcher, life, address);
-                    }
-                }),
-            );
+        for (watcher, life) in watchers {
+            self.refuse(watcher, life, address);
         }
     }
 }

@@ -22,9 +22,9 @@ impl Transport for SimTransport {
         }
     }
 
-    fn link(&self, to: &Upid, _reconnect: bool) {
+    fn link(&self, to: &Upid, reconnect: bool) {
         if let Some(world) = self.world.upgrade() {
-            world.probe(self.node, self.life, to.address());
+            world.connect(self.node, self.life, to.address(), reconnect);
             world.transmit(self.node, to.address(), Packet::Link { linkee: to.clone() });
         }
     }

@@ -169,6 +169,12 @@ impl World {
         self.state.lock().nodes[node].inner.clone()
     }
 
+    /// Which of its lives a node is in; `None` while it is down.
+    pub(super) fn life(&self, node: usize) -> Option<u64> {
+        let state = self.state.lock();
+        state.nodes[node].inner.as_ref().map(|_| state.nodes[node].life)
+    }
+
     pub(super) fn address(&self, node: usize) -> Address {
         self.state.lock().nodes[node].address
     }
