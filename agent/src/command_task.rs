@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use api::v1::{
-    CommandInfo, DurationInfo, ExecutorId, ExecutorInfo, Resource, TaskInfo, Value, resource, value,
-};
+use api::v1::{CommandInfo, DurationInfo, ExecutorId, ExecutorInfo, Resource, TaskInfo, resource, value};
 
 /// What the executor of a command task needs beside the task's own resources.
 pub const OVERHEAD_CPUS: f64 = 0.1;
@@ -94,12 +92,12 @@ pub fn allocation_role(resources: &[Resource]) -> Option<&str> {
 
 /// A scalar amount of `name` in `resources`, summed.
 pub fn scalar_amount(resources: &[Resource], name: &str) -> f64 {
-    resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref()).map(|s| s.value).sum()
-}
-
-/// Whether a value of this type is a text; resources never are.
-pub fn is_text(value: &Value) -> bool {
-    value.r#type == value::Type::Text as i32
+    // An empty sum of floats is -0.0, which nobody wants to read.
+    resources
+        .iter()
+        .filter(|r| r.name == name)
+        .filter_map(|r| r.scalar.as_ref())
+        .fold(0.0, |sum, s| sum + s.value)
 }
 
 #[cfg(test)]

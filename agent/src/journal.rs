@@ -113,3 +113,92 @@ fn take_writes<P: Process>(items: &mut VecDeque<Item<P>>) -> Vec<Write> {
     items.extend(behind);
     writes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    use libprocess::{Node, Promise};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Clerk {
+        journal: Journal<Clerk>,
+        /// What happened, with whether the file was there by then.
+        happened: Vec<(&'static str, bool)>,
+        failed: bool,
+        waits_for: Option<Promise<()>>,
+    }
+
+    impl Process for Clerk {}
+
+    impl Journaled for Clerk {
+        fn journal(&mut self) -> &mut Journal<Self> {
+            &mut self.journal
+        }
+
+        fn write_failed(&mut self, _error: &CheckpointError, _ctx: &mut Context<Self>) {
+            self.failed = true;
+        }
+    }
+
+    fn note(clerk: &mut Clerk, what: &'static str, file: PathBuf) {
+        then(clerk, move |clerk, _| clerk.happened.push((what, file.exists())));
+    }
+
+    fn at_length(clerk: &libprocess::Pid<Clerk>, state: fn(&Clerk) -> bool) -> Vec<(&'static str, bool)> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let limit = Duration::from_secs(20);
+        while !clerk.dispatch(move |clerk, _| state(clerk)).wait(limit).unwrap() {
+            assert!(Instant::now() < deadline, "it never came to that");
+        }
+        clerk.dispatch(|clerk, _| clerk.happened.clone()).wait(limit).unwrap()
+    }
+
+    #[test]
+    fn what_stands_behind_a_write_waits_for_it_and_what_stands_alone_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        let node = Node::local().unwrap();
+        let clerk = node.spawn("clerk", Clerk::default()).unwrap();
+        let path = file.clone();
+        let at_once = clerk.dispatch(move |clerk, ctx| {
+            note(clerk, "alone", path.clone());
+            run(clerk, ctx);
+            let at_once = clerk.happened.len();
+            write(clerk, Write::marker(path.clone()));
+            note(clerk, "behind", path.clone());
+            wait(clerk, |clerk, _| {
+                let (promise, future) = Promise::new();
+                clerk.waits_for = Some(promise);
+                future
+            });
+            note(clerk, "later", path);
+            run(clerk, ctx);
+            at_once
+        });
+        assert_eq!(at_once.wait(Duration::from_secs(20)).unwrap(), 1);
+        let happened = at_length(&clerk, |clerk| clerk.waits_for.is_some());
+        assert_eq!(happened, [("alone", false), ("behind", true)]);
+        clerk.call(|clerk, _| clerk.waits_for.take().unwrap().set(()));
+        let happened = at_length(&clerk, |clerk| clerk.happened.len() == 3);
+        assert_eq!(happened[2], ("later", true));
+        node.shutdown().wait(Duration::from_secs(20)).unwrap();
+    }
+
+    #[test]
+    fn nothing_happens_behind_a_write_that_failed() {
+        let node = Node::local().unwrap();
+        let clerk = node.spawn("clerk", Clerk::default()).unwrap();
+        clerk.call(|clerk, ctx| {
+            let impossible = PathBuf::from("/dev/null/file");
+            write(clerk, Write::marker(impossible.clone()));
+            note(clerk, "behind", impossible);
+            run(clerk, ctx);
+        });
+        assert_eq!(at_length(&clerk, |clerk| clerk.failed), []);
+        node.shutdown().wait(Duration::from_secs(20)).unwrap();
+    }
+}

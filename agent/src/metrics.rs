@@ -1,5 +1,6 @@
 //! What the agent measures of itself.
 
+use api::internal::StatusUpdate;
 use api::resources::Resources;
 use api::v1::TaskState;
 use libprocess::Context;
@@ -8,6 +9,21 @@ use crate::actor::{Agent, AgentState};
 use crate::command_task::scalar_amount;
 use crate::task_state;
 use crate::workload::{ExecutorState, FrameworkState};
+
+/// The counters of tasks that ended, by how.
+const ENDS: [(TaskState, &str); 5] = [
+    (TaskState::TaskFinished, "slave/tasks_finished"),
+    (TaskState::TaskFailed, "slave/tasks_failed"),
+    (TaskState::TaskKilled, "slave/tasks_killed"),
+    (TaskState::TaskLost, "slave/tasks_lost"),
+    (TaskState::TaskGone, "slave/tasks_gone"),
+];
+
+/// The counter for a task that this update ends.
+pub(crate) fn end_counter(update: &StatusUpdate) -> Option<&'static str> {
+    let state = task_state::of(&update.status);
+    ENDS.into_iter().find(|(end, _)| *end == state).map(|(_, counter)| counter)
+}
 
 /// Enters the agent's metrics.
 pub(crate) fn install(ctx: &mut Context<Agent>) {
@@ -21,6 +37,9 @@ pub(crate) fn install(ctx: &mut Context<Agent>) {
     }
     for name in ["container_launch_errors", "recovery_errors", "executors_preempted"] {
         ctx.metrics().counter(&format!("slave/{name}"));
+    }
+    for (_, counter) in ENDS {
+        ctx.metrics().counter(counter);
     }
     ctx.pull_gauge("slave/registered", |agent: &Agent| f64::from(agent.state == AgentState::Running));
     ctx.pull_gauge("slave/frameworks_active", |agent: &Agent| {

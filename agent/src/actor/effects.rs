@@ -45,6 +45,9 @@ impl Agent {
             }
             Effect::Tell(tell) => self.tell(*tell, ctx),
             Effect::Store { update, file, then } => {
+                if let Some(counter) = crate::metrics::end_counter(&update) {
+                    ctx.metrics().counter(counter).inc();
+                }
                 let stored = ctx
                     .dispatch(&helpers.updates, move |manager, ctx| manager.update(*update, file, ctx))
                     .flatten();

@@ -535,3 +535,211 @@ fn tasks_the_master_believes_in_and_nobody_here_knows_are_dropped() {
     assert_eq!(told.tasks[0].state, TaskState::TaskStaging as i32);
     assert!(told.executor_infos.is_empty(), "masters do not know executors of command tasks");
 }
+
+/// Random histories: whatever happens, the tables agree, every task gets exactly one end, and when all
+/// containers have ended and all ends are acknowledged, nothing is left.
+mod histories {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        RunCommand,
+        RunOn(u8),
+        Kill(usize),
+        Register(u8),
+        Subscribe(u8),
+        Closed(usize),
+        Report(usize, bool),
+        Acknowledge,
+        Terminate(usize),
+        RegistrationTimeout(usize),
+        ShutdownExecutor(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            2 => Just(Step::RunCommand),
+            3 => (0u8..3).prop_map(Step::RunOn),
+            2 => (0usize..20).prop_map(Step::Kill),
+            2 => (0u8..3).prop_map(Step::Register),
+            2 => (0u8..3).prop_map(Step::Subscribe),
+            1 => (0usize..4).prop_map(Step::Closed),
+            4 => (0usize..20, any::<bool>()).prop_map(|(task, end)| Step::Report(task, end)),
+            3 => Just(Step::Acknowledge),
+            2 => (0usize..4).prop_map(Step::Terminate),
+            1 => (0usize..4).prop_map(Step::RegistrationTimeout),
+            1 => (0u8..3).prop_map(Step::ShutdownExecutor),
+        ]
+    }
+
+    struct History {
+        story: Story,
+        tasks: Vec<String>,
+        alive: BTreeSet<String>,
+        ends: BTreeMap<String, usize>,
+        to_acknowledge: Vec<String>,
+        acknowledged: BTreeSet<String>,
+        n_updates: u8,
+    }
+
+    impl History {
+        fn turn<R>(&mut self, step: impl FnOnce(&mut Workload, &mut Turn<'_>) -> R) -> R {
+            let count = &mut self.story.uuids;
+            let mut uuids = || {
+                *count += 1;
+                Uuid::from_u128(*count)
+            };
+            let mut turn = Turn { now: 1.0, uuids: &mut uuids, effects: Vec::new() };
+            let answer = step(&mut self.story.workload, &mut turn);
+            for effect in turn.effects {
+                match effect {
+                    Effect::Launch(launch) => {
+                        assert!(self.alive.insert(launch.container_id), "a container is launched once");
+                    }
+                    Effect::Store { update, .. } if Workload::is_end(&update) => {
+                        let task = update.status.task_id.value.clone();
+                        *self.ends.entry(task.clone()).or_default() += 1;
+                        self.to_acknowledge.push(task);
+                    }
+                    _ => {}
+                }
+            }
+            self.story.workload.check_invariants();
+            answer
+        }
+
+        fn run(&mut self, make: impl Fn(&str) -> TaskInfo) {
+            let id = format!("t{}", self.tasks.len());
+            let run = RunTask {
+                framework: self.story.framework(),
+                framework_pid: None,
+                task: make(&id),
+                resource_versions: vec![],
+                launch_executor: None,
+            };
+            self.tasks.push(id);
+            self.turn(|workload, turn| workload.run_task(run, turn));
+        }
+
+        fn terminate(&mut self, container: &str) {
+            self.alive.remove(container);
+            let termination = Termination { status: Some(9), ..Default::default() };
+            self.turn(|workload, turn| workload.terminated(container, termination, turn));
+        }
+
+        fn acknowledge(&mut self, task: String) {
+            let id = TaskId::from(task.as_str());
+            self.acknowledged.insert(task);
+            self.turn(|workload, turn| workload.end_acknowledged(&fw(), &id, turn));
+        }
+
+        fn take(&mut self, step: Step) {
+            let nth = |set: &BTreeSet<String>, n: usize| set.iter().nth(n % set.len().max(1)).cloned();
+            match step {
+                Step::RunCommand => self.run(command_task),
+                Step::RunOn(executor) => self.run(|id| executor_task(id, &format!("e{executor}"))),
+                Step::Kill(task) => {
+                    // Killing what is over is answered again; that is an end told twice, and meant so.
+                    let known = |task: &&String| !self.ends.contains_key(*task);
+                    if let Some(task) = self.tasks.get(task).filter(known) {
+                        let id = TaskId::from(task.as_str());
+                        self.turn(|workload, turn| workload.kill_task(&fw(), &id, None, turn));
+                    }
+                }
+                Step::Register(executor) => {
+                    let id = ExecutorId::from(format!("e{executor}"));
+                    self.turn(|workload, turn| workload.register_executor(&fw(), &id, pid(), turn));
+                }
+                Step::Subscribe(executor) => {
+                    let id = ExecutorId::from(format!("e{executor}"));
+                    let _ = self.turn(|workload, turn| workload.subscribe(&fw(), &id, &[], vec![], turn));
+                }
+                Step::Closed(container) => {
+                    if let Some(container) = nth(&self.alive, container) {
+                        self.turn(|workload, _| workload.stream_closed(&container));
+                    }
+                }
+                Step::Report(task, end) => {
+                    let Some(task) = self.tasks.get(task).filter(|task| !self.acknowledged.contains(*task))
+                    else {
+                        return;
+                    };
+                    // An executor reports on its own tasks; those refused have none.
+                    let id = TaskId::from(task.as_str());
+                    let known =
+                        self.story.workload.framework(&fw()).is_some_and(|f| f.executor_with(&id).is_some());
+                    if !known {
+                        return;
+                    }
+                    self.n_updates = self.n_updates.wrapping_add(1);
+                    let state = if end { TaskState::TaskFinished } else { TaskState::TaskRunning };
+                    let update = StatusUpdate {
+                        framework_id: fw(),
+                        status: TaskStatus { task_id: id, state: state as i32, ..Default::default() },
+                        uuid: Some(vec![self.n_updates; 16]),
+                        ..Default::default()
+                    };
+                    let link = Link::Process(pid());
+                    self.turn(|workload, turn| workload.status_update(update, link, turn)).unwrap();
+                }
+                Step::Acknowledge => {
+                    if !self.to_acknowledge.is_empty() {
+                        let task = self.to_acknowledge.remove(0);
+                        self.acknowledge(task);
+                    }
+                }
+                Step::Terminate(container) => {
+                    if let Some(container) = nth(&self.alive, container) {
+                        self.terminate(&container);
+                    }
+                }
+                Step::RegistrationTimeout(container) => {
+                    if let Some(container) = nth(&self.alive, container) {
+                        self.turn(|workload, turn| workload.registration_timeout(&container, turn));
+                    }
+                }
+                Step::ShutdownExecutor(executor) => {
+                    let id = ExecutorId::from(format!("e{executor}"));
+                    self.turn(|workload, turn| workload.shutdown_executor(&fw(), &id, turn));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_task_ends_once_and_nothing_stays(
+            checkpoint: bool,
+            steps in prop::collection::vec(step(), 0..80),
+        ) {
+            let mut story = Story::new();
+            story.checkpoint = checkpoint;
+            let mut history = History {
+                story,
+                tasks: vec![],
+                alive: BTreeSet::new(),
+                ends: BTreeMap::new(),
+                to_acknowledge: vec![],
+                acknowledged: BTreeSet::new(),
+                n_updates: 0,
+            };
+            for step in steps {
+                history.take(step);
+            }
+            for container in history.alive.clone() {
+                history.terminate(&container);
+            }
+            for task in std::mem::take(&mut history.to_acknowledge) {
+                history.acknowledge(task);
+            }
+            for task in &history.tasks {
+                prop_assert_eq!(history.ends.get(task), Some(&1), "the ends of {}", task);
+            }
+            prop_assert_eq!(history.story.workload.frameworks().len(), 0);
+        }
+    }
+}
