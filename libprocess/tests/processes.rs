@@ -229,6 +229,7 @@ fn what_is_asked_of_the_context_comes_back_as_an_event() {
 }
 
 #[test]
+#[allow(clippy::zombie_processes)] // The node waits for it.
 fn a_childs_end_is_told_with_its_wait_status() {
     let node = Node::local().unwrap();
     let to = node.spawn("recorder", recorder().0).unwrap();

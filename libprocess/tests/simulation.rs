@@ -172,7 +172,7 @@ fn a_crash_is_told_at_once_and_a_process_that_ends_too() {
     sim.restart(b);
     let again = sim.spawn(b, "ponger", Ponger).unwrap();
     let peer = again.upid().clone();
-    let _ = sim.dispatch(&pinger, move |_, ctx| ctx.link(&peer));
+    pinger.call(move |_, ctx| ctx.link(&peer));
     sim.run_for(secs(1));
     sim.terminate(&again);
     sim.run_for(Duration::from_millis(20));
@@ -211,7 +211,7 @@ fn a_panic_ends_one_process_and_its_linkers_hear_of_it() {
     impl Process for Bomb {}
     let bomb = sim.spawn(b, "bomb", Bomb).unwrap();
     let to = bomb.upid().clone();
-    let _ = sim.dispatch(&pinger, move |_, ctx| ctx.link(&to));
+    pinger.call(move |_, ctx| ctx.link(&to));
     sim.run_for(secs(1));
     bomb.call(|_, _| panic!("as asked"));
     sim.run_for(secs(1));

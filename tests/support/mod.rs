@@ -8,10 +8,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest anything here may take that should happen at once.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// The command under test.
-pub fn mesos() -> Command {
+pub(crate) fn mesos() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mesos"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.to_ascii_uppercase().starts_with("MESOS_")) {
         command.env_remove(name);
@@ -20,24 +20,24 @@ pub fn mesos() -> Command {
 }
 
 /// A process that is killed when the test is done with it, however that ends.
-pub struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    pub fn start(command: &mut Command) -> Daemon {
+    pub(crate) fn start(command: &mut Command) -> Daemon {
         Daemon(command.stdin(Stdio::null()).spawn().expect("started"))
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(status.expect("kill runs").success(), "could not send {signal} to {}", self.pid());
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self, at_most: Duration) -> ExitStatus {
+    pub(crate) fn wait(&mut self, at_most: Duration) -> ExitStatus {
         let mut status = None;
         eventually(at_most, "a process ends", || {
             status = self.0.try_wait().expect("a child can be waited for");
@@ -46,12 +46,12 @@ impl Daemon {
         status.expect("it has ended")
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a child can be waited for").is_none()
     }
 
     /// Its standard output, read to the end.
-    pub fn output(&mut self) -> String {
+    pub(crate) fn output(&mut self) -> String {
         let mut text = String::new();
         if let Some(stdout) = self.0.stdout.as_mut() {
             stdout.read_to_string(&mut text).expect("text");
@@ -68,7 +68,7 @@ impl Drop for Daemon {
 }
 
 /// Waits until `reached`; fails naming `what` when it takes longer than `at_most`.
-pub fn eventually(at_most: Duration, what: &str, mut reached: impl FnMut() -> bool) {
+pub(crate) fn eventually(at_most: Duration, what: &str, mut reached: impl FnMut() -> bool) {
     let deadline = Instant::now() + at_most;
     while !reached() {
         assert!(Instant::now() < deadline, "not within {at_most:?}: {what}");
@@ -77,13 +77,13 @@ pub fn eventually(at_most: Duration, what: &str, mut reached: impl FnMut() -> bo
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
 }
 
 /// `GET path`: status and body; `None` when nobody answers.
-pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -96,13 +96,13 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
 }
 
 /// `GET path` as JSON; null when nobody answers so.
-pub fn get_json(port: u16, path: &str) -> serde_json::Value {
+pub(crate) fn get_json(port: u16, path: &str) -> serde_json::Value {
     let body = get(port, path).filter(|(status, _)| *status == 200).map(|(_, body)| body);
     body.and_then(|body| serde_json::from_str(&body).ok()).unwrap_or_default()
 }
 
 /// The processes with `marker` on their command line.
-pub fn processes_with(marker: &str) -> Vec<u32> {
+pub(crate) fn processes_with(marker: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -118,16 +118,16 @@ pub fn processes_with(marker: &str) -> Vec<u32> {
 }
 
 /// A master and an agent as processes of their own.
-pub struct Cluster {
-    pub port: u16,
-    pub master: Daemon,
-    pub agent: Daemon,
-    pub dir: tempfile::TempDir,
+pub(crate) struct Cluster {
+    pub(crate) port: u16,
+    pub(crate) master: Daemon,
+    pub(crate) agent: Daemon,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Cluster {
     /// Started, and the agent registered. Agents are taken for lost after about two seconds.
-    pub fn start() -> Cluster {
+    pub(crate) fn start() -> Cluster {
         let dir = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let master = master(port, dir.path());
@@ -137,18 +137,18 @@ impl Cluster {
         cluster
     }
 
-    pub fn wait_for_agents(&self, n: u64) {
+    pub(crate) fn wait_for_agents(&self, n: u64) {
         eventually(SOON, "agents are registered", || {
             get_json(self.port, "/state")["activated_slaves"].as_u64() == Some(n)
         });
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// `mesos execute` of a shell command.
-    pub fn execute(&self, name: &str, command: &str) -> Daemon {
+    pub(crate) fn execute(&self, name: &str, command: &str) -> Daemon {
         let (master, name, command) = (
             format!("--master={}", self.address()),
             format!("--name={name}"),
@@ -163,7 +163,7 @@ impl Cluster {
     }
 }
 
-pub fn master(port: u16, dir: &Path) -> Daemon {
+pub(crate) fn master(port: u16, dir: &Path) -> Daemon {
     Daemon::start(mesos().args([
         "master",
         "--ip=127.0.0.1",
@@ -175,7 +175,7 @@ pub fn master(port: u16, dir: &Path) -> Daemon {
     ]))
 }
 
-pub fn agent(master_port: u16, dir: &Path) -> Daemon {
+pub(crate) fn agent(master_port: u16, dir: &Path) -> Daemon {
     Daemon::start(mesos().args([
         "agent",
         "--ip=127.0.0.1",
