@@ -185,7 +185,8 @@ fn a_framework_that_is_over_takes_its_executors_along_and_hears_nothing() {
 
 #[test]
 fn a_master_that_comes_back_elsewhere_in_time_learns_what_runs() {
-    let cluster = Cluster::start();
+    let mut cluster =
+        Cluster::start_with(|flags| flags.executor_shutdown_grace_period = Duration::from_millis(50));
     cluster.run(&framework(), task("t", "sleep 98752.1"));
     let executor = Executor::start(&cluster);
     until("the container", || !processes("sleep 98752.").is_empty());
@@ -196,7 +197,7 @@ fn a_master_that_comes_back_elsewhere_in_time_learns_what_runs() {
     cluster.master_node.terminate(&cluster.master);
     cluster.master_node.wait(&cluster.master).wait(Duration::from_secs(10)).unwrap();
     let master = cluster.master_node.spawn("master", FakeMaster::default()).unwrap();
-    let cluster = Cluster { master, ..cluster };
+    cluster.master = master;
     cluster.until("it registers again", |master| master.reregistrations.len() == 1);
     let told = cluster.with(|master| master.reregistrations[0].clone());
     assert_eq!(told.slave.id, Some("S0".into()));

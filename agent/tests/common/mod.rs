@@ -179,6 +179,15 @@ impl Cluster {
     }
 }
 
+/// A test that fails leaves no process behind either.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.agent_node.shutdown().wait(DEADLINE);
+        }
+    }
+}
+
 pub fn framework() -> FrameworkInfo {
     FrameworkInfo { id: Some("F".into()), user: String::new(), name: "tests".into(), ..Default::default() }
 }
