@@ -1,4 +1,23 @@
 //! The agent: containers, executors, status updates and sandboxes of one machine.
+//!
+//! [`start`] puts one on a node; it then registers with its master and runs what that one sends.
+//!
+//! - [`workload`] is the table of frameworks, executors and tasks: events in, a list of effects out. It
+//!   knows no clock, no disk and no network.
+//! - [`status_updates`] owes each framework what its tasks report, until it is acknowledged.
+//! - [`containers`] makes sandboxes and process trees, each container an actor, and ends them.
+//! - [`executor`] is the executor of tasks that bring a command only, and [`launcher`] the program that
+//!   becomes an executor; both run as processes of their own.
+//!
+//! **Invariant:** what anybody is told is on disk first, for frameworks that checkpoint. A journal holds
+//! every effect back until the writes before it are done.
+//! **Invariant:** every task gets exactly one end, unless its framework is over; then it gets none.
+//! **Invariant:** a container's end is told when nothing of it is left. No process gets away, whatever it
+//! does about its parents, its session or its environment.
+//! **Invariant:** an id from outside is checked before it becomes part of a path.
+//!
+//! Not here yet: finding containers again after a restart (what it needs is written already), control
+//! groups, namespaces, images and volumes, groups of tasks, authentication.
 
 mod actor;
 pub mod checkpoint;
