@@ -118,7 +118,7 @@ impl Process for Master {
         let allocator = self.allocator.as_ref().is_some_and(|it| it.upid() == pid);
         let registrar = self.registrar.as_ref().is_some_and(|it| it.upid() == pid);
         if allocator || registrar {
-            return self.fail(format!("its process {} ended", pid.id()), ctx);
+            return self.fail_soon(format!("its process {} ended", pid.id()), ctx);
         }
         self.event(ctx, |cluster| {
             cluster.driver_exited(pid);
@@ -213,7 +213,7 @@ impl Master {
         ctx.then(recovered, |master, result, ctx| match result {
             Ok(Ok(registry)) => master.recovered(&registry, ctx),
             Ok(Err(error)) => master.fail(error.to_string(), ctx),
-            Err(_) => master.fail("the registrar ended".into(), ctx),
+            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
         });
     }
 
@@ -356,7 +356,7 @@ impl Master {
             }
             // What the registry holds is unknown now. The next leader reads it; this one may not guess.
             Ok(Err(error)) => master.fail(error.to_string(), ctx),
-            Err(_) => master.fail("the registrar ended".into(), ctx),
+            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
         });
     }
 
@@ -414,6 +414,11 @@ impl Master {
             // The allocator counts what is offered and what is used alike, and answers no requests.
             AllocatorCall::Allocated { .. } | AllocatorCall::Request { .. } => {}
         });
+    }
+
+    /// A process this one needs is gone. When the whole node ends, so does this one, and nothing is wrong.
+    fn fail_soon(&mut self, why: String, ctx: &mut Context<Self>) {
+        ctx.delay(Duration::from_millis(100), move |master, ctx| master.fail(why, ctx));
     }
 
     /// Ends this master's service: it does not know, or cannot keep, what it has to.
