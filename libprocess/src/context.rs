@@ -237,12 +237,14 @@ impl<P: Process> Context<P> {
 
     /// What this node counts and measures; what is added through this goes when this process ends.
     pub fn metrics(&self) -> Metrics {
+        self.upid.mark_listed();
         Metrics::new(self.node.metrics().clone(), Some(self.upid.clone()))
     }
 
     /// Adds a gauge whose value `f` tells, called on this process for each snapshot. It replaces another metric
     /// of the name.
     pub fn pull_gauge(&mut self, name: &str, f: impl Fn(&P) -> f64 + Send + Sync + 'static) {
+        self.upid.mark_listed();
         let pull = move |process: &dyn Any| process.downcast_ref().map_or(f64::NAN, &f);
         self.node.metrics().add_pull(name, &self.upid, Arc::new(pull));
     }

@@ -15,6 +15,14 @@ use crate::upid::Upid;
 /// A closure for one process: it is handed the process and its context, both behind `Any`.
 pub(crate) type Call = Box<dyn FnOnce(&mut dyn Any, &mut dyn Any) + Send>;
 
+/// A message from another node.
+pub(crate) struct WireMessage {
+    pub(crate) from: Upid,
+    pub(crate) name: Arc<str>,
+    pub(crate) body: Bytes,
+}
+
+/// Small, for it is moved from queue to queue: what is large or rare is behind a box.
 pub(crate) enum Event {
     /// From this node: the value itself.
     Message {
@@ -22,11 +30,7 @@ pub(crate) enum Event {
         message: Box<dyn AnyMessage>,
     },
     /// From another node: decoded by the handler of that name, if there is one.
-    Wire {
-        from: Upid,
-        name: Arc<str>,
-        body: Bytes,
-    },
+    Wire(Box<WireMessage>),
     Call(Call),
     Exited(Upid),
     Http {
@@ -50,7 +54,7 @@ impl Event {
     /// The kind, as `/__processes__` shows it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Event::Message { .. } | Event::Wire { .. } => "MESSAGE",
+            Event::Message { .. } | Event::Wire(_) => "MESSAGE",
             Event::Call(_) => "DISPATCH",
             Event::Exited(_) => "EXITED",
             Event::Http { .. } => "HTTP",

@@ -130,21 +130,25 @@ pub(crate) struct Handlers<P: Process> {
     typed: HashMap<TypeId, usize, BuildHasherDefault<TypeIdHasher>>,
     named: HashMap<&'static str, usize>,
     handlers: Vec<Box<dyn Installed<P>>>,
+    /// Most processes have none of these, and there may be many processes.
+    others: Option<Box<Others<P>>>,
+}
+
+struct Others<P: Process> {
     raw: HashMap<String, Raw<P>>,
     delegates: HashMap<String, Upid>,
     routes: HashMap<String, Route<P>>,
 }
 
+impl<P: Process> Default for Others<P> {
+    fn default() -> Self {
+        Others { raw: HashMap::default(), delegates: HashMap::default(), routes: HashMap::default() }
+    }
+}
+
 impl<P: Process> Default for Handlers<P> {
     fn default() -> Self {
-        Handlers {
-            typed: HashMap::default(),
-            named: HashMap::default(),
-            handlers: Vec::new(),
-            raw: HashMap::default(),
-            delegates: HashMap::default(),
-            routes: HashMap::default(),
-        }
+        Handlers { typed: HashMap::default(), named: HashMap::default(), handlers: Vec::new(), others: None }
     }
 }
 
@@ -168,16 +172,24 @@ impl<P: Process> Handlers<P> {
                     }
                 }
                 Addition::Raw { name, handler } => {
-                    self.raw.insert(name, handler);
+                    self.others.get_or_insert_default().raw.insert(name, handler);
                 }
                 Addition::Delegate { name, to } => {
-                    self.delegates.insert(name, to);
+                    self.others.get_or_insert_default().delegates.insert(name, to);
                 }
                 Addition::Route { path, handler } => {
-                    self.routes.insert(path, handler);
+                    self.others.get_or_insert_default().routes.insert(path, handler);
                 }
             }
         }
+    }
+
+    fn raw(&self, name: &str) -> Option<&Raw<P>> {
+        self.others.as_ref()?.raw.get(name)
+    }
+
+    fn delegate(&self, name: &str) -> Option<&Upid> {
+        self.others.as_ref()?.delegates.get(name)
     }
 
     pub(crate) fn message(
@@ -199,12 +211,12 @@ impl<P: Process> Handlers<P> {
             // Another type of the same wire name: two versions of a message, say.
             message.encode_into(&mut body);
             self.decoded(index, process, from, name, &body, ctx);
-        } else if let Some(raw) = self.raw.get(name) {
+        } else if let Some(raw) = self.raw(name) {
             message.encode_into(&mut body);
             ctx.set_sender(Some(from.clone()));
             raw(process, &from, name, body.into(), ctx);
             ctx.set_sender(None);
-        } else if let Some(to) = self.delegates.get(name) {
+        } else if let Some(to) = self.delegate(name) {
             ctx.node().send_any(&from, to, message);
         } else {
             tracing::debug!(process = %ctx.upid(), message = name, %from, "no handler; dropped");
@@ -214,11 +226,11 @@ impl<P: Process> Handlers<P> {
     pub(crate) fn wire(&self, process: &mut P, from: Upid, name: &str, body: Bytes, ctx: &mut Context<P>) {
         if let Some(&index) = self.named.get(name) {
             self.decoded(index, process, from, name, &body, ctx);
-        } else if let Some(raw) = self.raw.get(name) {
+        } else if let Some(raw) = self.raw(name) {
             ctx.set_sender(Some(from.clone()));
             raw(process, &from, name, body, ctx);
             ctx.set_sender(None);
-        } else if let Some(to) = self.delegates.get(name) {
+        } else if let Some(to) = self.delegate(name) {
             ctx.node().send_encoded(&from, to, name, body);
         } else {
             tracing::debug!(process = %ctx.upid(), message = name, %from, "no handler; dropped");
@@ -247,7 +259,7 @@ impl<P: Process> Handlers<P> {
         promise: Promise<http::Response>,
         ctx: &mut Context<P>,
     ) {
-        match self.routes.get(route) {
+        match self.others.as_ref().and_then(|others| others.routes.get(route)) {
             Some(handler) => match handler(process, request, ctx) {
                 http::Answer::Now(response) => promise.set(response),
                 http::Answer::Later(future) => promise.follow(future),

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::upid::{Address, Upid};
+use crate::upid::{Address, Upid, UpidMap, UpidSet};
 
 /// The links that processes of one node have made. Every answer comes in a defined order, so that a seed
 /// replays.
 #[derive(Default)]
 pub(crate) struct Links {
-    linkers: HashMap<Upid, BTreeSet<Upid>>,
-    linkees: HashMap<Upid, BTreeSet<Upid>>,
+    linkers: UpidMap<UpidSet>,
+    linkees: UpidMap<UpidSet>,
     remote: HashMap<Address, BTreeSet<Upid>>,
 }
 
@@ -23,8 +23,10 @@ impl Links {
     }
 
     /// `linkee` has ended: forgets the links to it and says who had made them.
-    pub(crate) fn take_linkers(&mut self, linkee: &Upid) -> BTreeSet<Upid> {
-        let linkers = self.linkers.remove(linkee).unwrap_or_default();
+    pub(crate) fn take_linkers(&mut self, linkee: &Upid) -> Vec<Upid> {
+        let Some(linkers) = self.linkers.remove(linkee) else { return Vec::new() };
+        let mut linkers: Vec<Upid> = linkers.into_iter().collect();
+        linkers.sort_unstable();
         for linker in &linkers {
             if let Some(linkees) = self.linkees.get_mut(linker) {
                 linkees.remove(linkee);
@@ -51,7 +53,7 @@ impl Links {
     }
 
     /// The node at `address` is lost: forgets the links to all its processes and says who had made them.
-    pub(crate) fn take_linkers_at(&mut self, address: Address) -> Vec<(Upid, BTreeSet<Upid>)> {
+    pub(crate) fn take_linkers_at(&mut self, address: Address) -> Vec<(Upid, Vec<Upid>)> {
         let linkees = self.remote.get(&address).cloned().unwrap_or_default();
         linkees
             .into_iter()
@@ -63,6 +65,9 @@ impl Links {
     }
 
     fn forget_remote(&mut self, linkee: &Upid) {
+        if self.remote.is_empty() {
+            return;
+        }
         if let Some(linkees) = self.remote.get_mut(&linkee.address()) {
             linkees.remove(linkee);
             if linkees.is_empty() {

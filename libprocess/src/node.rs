@@ -8,7 +8,7 @@ pub use builder::{NodeBuilder, StartError};
 pub use env::EnvironmentError;
 pub use handle::{ClockHandle, Node};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::context::Context;
-use crate::event::Event;
+use crate::event::{Event, WireMessage};
 use crate::future::{Future, Promise};
 use crate::host::{Arena, Environment, Transport};
 use crate::http;
@@ -24,7 +24,7 @@ use crate::links::Links;
 use crate::message::{AnyMessage, Message};
 use crate::metrics::Registry;
 use crate::process::{Process, ProcessCell, discard};
-use crate::upid::{Address, Id, Local, Pid, Upid};
+use crate::upid::{Address, ById, Id, Local, Pid, Upid, UpidMap};
 
 /// Why a process was not spawned.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +54,10 @@ pub(crate) struct NodeInner {
     environment: Arc<dyn Environment>,
     arenas: Vec<Arc<dyn Arena>>,
     next_arena: AtomicUsize,
-    processes: RwLock<HashMap<Box<str>, Upid>>,
+    processes: RwLock<HashSet<ById>>,
     prefixes: Mutex<HashMap<String, u64>>,
     links: Mutex<Links>,
-    waiting: Mutex<HashMap<Upid, Vec<Promise<()>>>>,
+    waiting: Mutex<UpidMap<Vec<Promise<()>>>>,
     routes: RwLock<BTreeMap<Box<str>, BTreeMap<String, http::Route>>>,
     metrics: Arc<Registry>,
     transport: OnceLock<Arc<dyn Transport>>,
@@ -120,7 +120,7 @@ impl NodeInner {
 
     /// The processes of this node, by id.
     pub(crate) fn processes(&self) -> Vec<Upid> {
-        let mut all: Vec<Upid> = self.processes.read().values().cloned().collect();
+        let mut all: Vec<Upid> = self.processes.read().iter().map(|process| process.0.clone()).collect();
         all.sort();
         all
     }
@@ -144,39 +144,36 @@ impl NodeInner {
             return Err(SpawnError::ShuttingDown);
         }
         let id = match id {
-            Id::Fixed(id) if processes.contains_key(id.as_str()) => return Err(SpawnError::IdInUse(id)),
+            Id::Fixed(id) if processes.contains(id.as_str()) => return Err(SpawnError::IdInUse(id)),
             Id::Fixed(id) => id,
             Id::Prefix(prefix) => {
                 let mut prefixes = self.prefixes.lock();
-                let n = prefixes.entry(prefix.clone()).or_insert(0);
+                let n = match prefixes.get_mut(&prefix) {
+                    Some(n) => n,
+                    None => prefixes.entry(prefix.clone()).or_insert(0),
+                };
                 loop {
                     *n += 1;
                     let id = format!("{prefix}({n})");
                     // Somebody may have taken it literally.
-                    if !processes.contains_key(id.as_str()) {
+                    if !processes.contains(id.as_str()) {
                         break id;
                     }
                 }
             }
         };
         let key = arena.reserve();
-        let local = Local {
-            node: Arc::downgrade(self),
-            arena: arena.clone(),
-            key,
-            terminating: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-        };
-        let upid = Upid::spawned(&id, self.address, local);
+        let local = Local::new(Arc::downgrade(self), arena.clone(), key);
+        let upid = Upid::spawned(id, self.address, local);
         let ctx = Context::new(upid.clone(), self.clone());
         arena.adopt(key, Box::new(ProcessCell::new(process, ctx)));
-        processes.insert(id.into(), upid.clone());
+        processes.insert(ById(upid.clone()));
         Ok(Pid::new(upid))
     }
 
     /// The process of that id, if it is on this node.
     pub(crate) fn find(&self, id: &str) -> Option<Upid> {
-        self.processes.read().get(id).cloned()
+        self.processes.read().get(id).map(|process| process.0.clone())
     }
 
     /// The process on this node that `upid` refers to. The reference that a process was spawned with is to it
@@ -198,11 +195,9 @@ impl NodeInner {
     /// Whether the process that `upid` refers to still has its id. One that is about to has ended already and
     /// is served nothing more, but its end has not been told yet.
     fn is_known(&self, upid: &Upid) -> bool {
-        let processes = self.processes.read();
-        let Some(found) = processes.get(upid.id()) else { return false };
         match upid.local() {
-            Some(local) if std::ptr::eq(local.node.as_ptr(), self) => upid.is_same(found),
-            _ => upid.address() == self.address,
+            Some(local) if std::ptr::eq(local.node.as_ptr(), self) => !local.gone.load(Ordering::Acquire),
+            _ => upid.address() == self.address && self.processes.read().contains(upid.id()),
         }
     }
 
@@ -256,7 +251,8 @@ impl NodeInner {
 
     /// A message from another node; whether there is such a process.
     pub(crate) fn deliver(&self, id: &str, from: Upid, name: &str, body: Bytes) -> bool {
-        self.find(id).is_some_and(|to| to.post(Event::Wire { from, name: name.into(), body }))
+        self.find(id)
+            .is_some_and(|to| to.post(Event::Wire(Box::new(WireMessage { from, name: name.into(), body }))))
     }
 
     pub(crate) fn link(&self, linker: &Upid, linkee: &Upid, reconnect: bool) {
@@ -320,15 +316,18 @@ impl NodeInner {
             None => tracing::trace!(process = %upid, "ended"),
         }
         // Before the id is free again: its next holder has routes and metrics of its own.
-        let routes = self.routes.write().remove(upid.id());
-        discard(routes);
-        self.metrics.remove_all_of(upid);
+        if upid.is_listed() {
+            let routes = self.routes.write().remove(upid.id());
+            discard(routes);
+            self.metrics.remove_all_of(upid);
+        }
         let (linkers, waiting) = {
             let mut links = self.links.lock();
             let mut waiting = self.waiting.lock();
             // In one with the tables: links and waits are by id, and the next holder's are not to go with
             // these.
             self.processes.write().remove(upid.id());
+            upid.mark_gone();
             links.forget_linker(upid);
             (links.take_linkers(upid), waiting.remove(upid))
         };
@@ -358,6 +357,7 @@ impl NodeInner {
     }
 
     pub(crate) fn add_route(&self, upid: &Upid, path: &str, route: http::Route) {
+        upid.mark_listed();
         let before = self.routes.write().entry(upid.id().into()).or_default().insert(path.to_owned(), route);
         // Unlocked: what a route holds is the user's.
         drop(before);

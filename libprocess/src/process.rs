@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::context::Context;
-use crate::event::Event;
+use crate::event::{Event, WireMessage};
 use crate::handlers::Handlers;
 use crate::upid::Upid;
 
@@ -80,7 +80,8 @@ impl<P: Process> AnyCell for ProcessCell<P> {
             Event::Message { from, message } => {
                 self.handlers.message(&mut self.process, from, message, &mut self.ctx);
             }
-            Event::Wire { from, name, body } => {
+            Event::Wire(message) => {
+                let WireMessage { from, name, body } = *message;
                 self.handlers.wire(&mut self.process, from, &name, body, &mut self.ctx);
             }
             Event::Call(call) => {

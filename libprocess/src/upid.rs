@@ -1,12 +1,14 @@
 //! References to processes: [`Upid`] to any, anywhere; [`Pid`] to one of known type on this node.
 
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -33,6 +35,8 @@ pub struct Upid(Arc<Inner>);
 struct Inner {
     id: Box<str>,
     address: Address,
+    /// Of both; references are looked up in tables far more often than they are made.
+    hash: u64,
     /// Set in the reference that a process was spawned with.
     local: Option<Local>,
     /// What a parsed reference turned out to name on this node.
@@ -48,12 +52,30 @@ pub(crate) struct Local {
     pub(crate) terminating: AtomicBool,
     /// Set once nothing posted can be served any more.
     pub(crate) ended: AtomicBool,
+    /// Set, later, when its end is told and its id free.
+    pub(crate) gone: AtomicBool,
+    /// Whether the node's tables of routes or of metrics hold anything of this process.
+    pub(crate) listed: AtomicBool,
+}
+
+impl Local {
+    pub(crate) fn new(node: Weak<NodeInner>, arena: Arc<dyn Arena>, key: u64) -> Local {
+        let no = || AtomicBool::new(false);
+        Local { node, arena, key, terminating: no(), ended: no(), gone: no(), listed: no() }
+    }
 }
 
 impl Upid {
     /// A reference to the process `id` at `address`; nothing is looked up.
     pub fn new(id: impl Into<Box<str>>, address: Address) -> Upid {
-        Upid(Arc::new(Inner { id: id.into(), address, local: None, resolved: OnceLock::new() }))
+        Upid::made(id.into(), address, None)
+    }
+
+    fn made(id: Box<str>, address: Address, local: Option<Local>) -> Upid {
+        // Seeded by chance, once: ids and addresses may be chosen by others, to collide.
+        static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let hash = SEED.hash_one((&id, address));
+        Upid(Arc::new(Inner { id, address, hash, local, resolved: OnceLock::new() }))
     }
 
     /// The reference to nothing, which messages from outside any process bear as their sender.
@@ -67,8 +89,8 @@ impl Upid {
         self.0.id.is_empty() && self.0.address == NOWHERE
     }
 
-    pub(crate) fn spawned(id: &str, address: Address, local: Local) -> Upid {
-        Upid(Arc::new(Inner { id: id.into(), address, local: Some(local), resolved: OnceLock::new() }))
+    pub(crate) fn spawned(id: String, address: Address, local: Local) -> Upid {
+        Upid::made(id.into(), address, Some(local))
     }
 
     /// The process's id on its node, for example `slave(1)`.
@@ -95,11 +117,6 @@ impl Upid {
         let _ = self.0.resolved.set(Arc::downgrade(&resolved.0));
     }
 
-    /// Whether both are the one reference a process was spawned with.
-    pub(crate) fn is_same(&self, other: &Upid) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     pub(crate) fn has_ended(&self) -> bool {
         self.0.local.as_ref().is_some_and(|local| local.ended.load(Ordering::Acquire))
     }
@@ -119,6 +136,22 @@ impl Upid {
         if let Some(local) = &self.0.local {
             local.ended.store(true, Ordering::Release);
         }
+    }
+
+    pub(crate) fn mark_gone(&self) {
+        if let Some(local) = &self.0.local {
+            local.gone.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn mark_listed(&self) {
+        if let Some(local) = &self.0.local {
+            local.listed.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.0.local.as_ref().is_some_and(|local| local.listed.load(Ordering::Acquire))
     }
 
     /// Tells the node that this process is no more.
@@ -147,7 +180,8 @@ impl AsRef<Upid> for Upid {
 
 impl PartialEq for Upid {
     fn eq(&self, other: &Upid) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.id == other.0.id && self.0.address == other.0.address)
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.0.id == other.0.id && self.0.address == other.0.address)
     }
 }
 
@@ -155,8 +189,7 @@ impl Eq for Upid {}
 
 impl Hash for Upid {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
-        self.0.address.hash(state);
+        state.write_u64(self.0.hash);
     }
 }
 
@@ -337,3 +370,47 @@ impl From<String> for Id {
         Id::Fixed(id)
     }
 }
+
+/// For tables by [`Upid`]: its hash is one already.
+#[derive(Default)]
+pub(crate) struct UpidHasher(u64);
+
+impl Hasher for UpidHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+pub(crate) type UpidMap<V> = HashMap<Upid, V, BuildHasherDefault<UpidHasher>>;
+pub(crate) type UpidSet = HashSet<Upid, BuildHasherDefault<UpidHasher>>;
+
+/// A process of a node, to be found by its id.
+pub(crate) struct ById(pub(crate) Upid);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &ById) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl Eq for ById {}

@@ -290,7 +290,7 @@ fn a_node_that_is_down_refuses_a_link_at_once() {
     sim.crash(b);
     sim.run_for(secs(1));
     let to = ponger.upid().clone();
-    let _ = sim.dispatch(&watcher, move |_, ctx| ctx.link(&to));
+    watcher.call(move |_, ctx| ctx.link(&to));
     sim.run_for(Duration::from_millis(10));
     assert_eq!(exits(&mut sim, &watcher), 2);
 }
@@ -301,7 +301,7 @@ fn reconnecting_tells_nobody_of_an_end_and_the_new_connection_is_watched() {
     let (_, b, watcher, ponger) = watched(&mut sim, false);
     sim.run_for(secs(1));
     let to = ponger.upid().clone();
-    let _ = sim.dispatch(&watcher, move |_, ctx| ctx.link_reconnect(&to));
+    watcher.call(move |_, ctx| ctx.link_reconnect(&to));
     sim.run_for(secs(10));
     assert_eq!(exits(&mut sim, &watcher), 0);
     sim.crash(b);

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Context as ActixContext, Handler, Message};
@@ -30,13 +30,18 @@ const ROOM_KEPT: usize = 4096;
 /// The part of a worker that other threads may touch.
 pub(crate) struct WorkerShared {
     id: usize,
-    inbox: Mutex<Vec<(u64, Parcel)>>,
-    /// Whether the worker will look into its inbox without being told.
-    awake: AtomicBool,
+    inbox: Mutex<Inbox>,
     address: OnceLock<Addr<Worker>>,
     keys: Mutex<Keys>,
     /// Turns taken so far, for `Clock::settle`.
     turns: AtomicU64,
+}
+
+#[derive(Default)]
+struct Inbox {
+    parcels: Vec<(u64, Parcel)>,
+    /// Whether the worker will look in here without being told.
+    awake: bool,
 }
 
 enum Parcel {
@@ -75,6 +80,8 @@ struct WorkerLocal {
     runnable: RefCell<VecDeque<usize>>,
     /// Spare queue, swapped with a process's own while that is served.
     spare: Cell<VecDeque<Event>>,
+    /// The worker's turn, or one is on its way: what is posted here needs no waking.
+    awake: Cell<bool>,
 }
 
 thread_local! {
@@ -85,6 +92,8 @@ thread_local! {
 pub(crate) struct Worker {
     shared: Arc<WorkerShared>,
     local: Rc<WorkerLocal>,
+    /// Swapped with the inbox, so that neither has to grow anew.
+    parcels: Vec<(u64, Parcel)>,
 }
 
 /// Tells a worker to look into its inbox.
@@ -98,7 +107,6 @@ impl Worker {
         let shared = Arc::new(WorkerShared {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             inbox: Mutex::default(),
-            awake: AtomicBool::new(false),
             address: OnceLock::new(),
             keys: Mutex::default(),
             turns: AtomicU64::new(0),
@@ -108,7 +116,7 @@ impl Worker {
             let local = Rc::new(WorkerLocal::default());
             CURRENT.set(mine.id);
             LOCAL.with(|slot| *slot.borrow_mut() = Some(local.clone()));
-            Worker { shared: mine, local }
+            Worker { shared: mine, local, parcels: Vec::new() }
         });
         let _ = shared.address.set(address);
         shared
@@ -120,7 +128,10 @@ impl Worker {
         loop {
             self.empty_inbox();
             let Some(index) = self.local.runnable.borrow_mut().pop_front() else {
-                return false;
+                if self.fall_asleep() {
+                    return false;
+                }
+                continue;
             };
             let served = self.run(index);
             left = left.saturating_sub(served.max(1));
@@ -130,15 +141,29 @@ impl Worker {
         }
     }
 
+    /// Says that this worker has to be woken from now on, unless somebody wrote to it meanwhile.
+    fn fall_asleep(&self) -> bool {
+        let mut inbox = self.shared.inbox.lock();
+        if !inbox.parcels.is_empty() {
+            return false;
+        }
+        // Before the worker can be found idle.
+        self.shared.turns.fetch_add(1, Ordering::SeqCst);
+        inbox.awake = false;
+        self.local.awake.set(false);
+        true
+    }
+
     fn empty_inbox(&mut self) {
-        let parcels = std::mem::take(&mut *self.shared.inbox.lock());
-        for (key, parcel) in parcels {
+        std::mem::swap(&mut self.shared.inbox.lock().parcels, &mut self.parcels);
+        for (key, parcel) in self.parcels.drain(..) {
             match parcel {
                 Parcel::Event(event) => self.local.post(key, event),
                 Parcel::Adopt(cell) => self.local.adopt(key, cell),
                 Parcel::Queued(answer) => answer.set(self.local.queued(key)),
             }
         }
+        self.parcels.shrink_to(ROOM_KEPT);
     }
 
     /// Gives the process in that slot its turn; how many events it served.
@@ -190,7 +215,7 @@ impl Worker {
         &mut self,
         index: usize,
         cell: Box<dyn AnyCell>,
-        batch: VecDeque<Event>,
+        mut batch: VecDeque<Event>,
         upid: &Upid,
         panic: Option<String>,
     ) {
@@ -208,7 +233,8 @@ impl Worker {
         }
         upid.mark_ended();
         // What was queued is dropped first: its promises are abandoned before anybody hears of the end.
-        batch.into_iter().chain(queue).for_each(discard);
+        batch.drain(..).chain(queue).for_each(discard);
+        self.local.keep(batch);
         discard(cell);
         upid.ended(panic);
     }
@@ -259,16 +285,20 @@ impl WorkerLocal {
         slot.running = false;
         slot.cell = Some(cell);
         if batch.is_empty() {
-            // An idle process keeps no queue; a worker keeps one.
-            if batch.capacity() <= ROOM_KEPT {
-                self.spare.set(batch);
-            }
+            self.keep(batch);
         } else {
             batch.append(&mut slot.queue);
             slot.queue = batch;
         }
         if !slot.queue.is_empty() {
             self.schedule(slot, index);
+        }
+    }
+
+    /// An idle process keeps no queue; a worker keeps one.
+    fn keep(&self, queue: VecDeque<Event>) {
+        if queue.capacity() <= ROOM_KEPT {
+            self.spare.set(queue);
         }
     }
 
@@ -282,15 +312,27 @@ impl WorkerLocal {
 
 impl WorkerShared {
     fn deliver(&self, key: u64, parcel: Parcel) {
-        self.inbox.lock().push((key, parcel));
-        self.wake();
+        let slept = {
+            let mut inbox = self.inbox.lock();
+            inbox.parcels.push((key, parcel));
+            !std::mem::replace(&mut inbox.awake, true)
+        };
+        if slept {
+            self.wake();
+        }
     }
 
     fn wake(&self) {
-        if !self.awake.swap(true, Ordering::SeqCst)
-            && let Some(address) = self.address.get()
-        {
+        if let Some(address) = self.address.get() {
             address.do_send(Wake);
+        }
+    }
+
+    /// Something was put into a queue on this worker's thread: not by a handler, if the worker is asleep, but
+    /// by a connection or a timer.
+    fn stir(&self, local: &WorkerLocal) {
+        if !local.awake.replace(true) && !std::mem::replace(&mut self.inbox.lock().awake, true) {
+            self.wake();
         }
     }
 
@@ -307,7 +349,8 @@ impl WorkerShared {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        !self.awake.load(Ordering::SeqCst) && self.inbox.lock().is_empty()
+        let inbox = self.inbox.lock();
+        !inbox.awake && inbox.parcels.is_empty()
     }
 }
 
@@ -332,9 +375,9 @@ impl Arena for WorkerShared {
             self.local(|local| {
                 if let Some(cell) = cell.take() {
                     local.adopt(key, cell);
+                    self.stir(local);
                 }
             });
-            self.wake();
         } else {
             self.deliver(key, Parcel::Adopt(cell));
         }
@@ -342,11 +385,10 @@ impl Arena for WorkerShared {
 
     fn post(&self, key: u64, event: Event) {
         if self.is_this_thread() {
-            self.local(|local| local.post(key, event));
-            // Awake already when a handler posts; not when a connection or a timer on this thread does.
-            if !self.awake.load(Ordering::Relaxed) {
-                self.wake();
-            }
+            self.local(|local| {
+                local.post(key, event);
+                self.stir(local);
+            });
         } else {
             self.deliver(key, Parcel::Event(event));
         }
@@ -366,16 +408,9 @@ impl Handler<Wake> for Worker {
 
     fn handle(&mut self, _: Wake, ctx: &mut ActixContext<Self>) {
         use actix::AsyncContext;
-        let more = self.turn();
-        // Before the worker may be found idle.
-        self.shared.turns.fetch_add(1, Ordering::SeqCst);
-        if more {
-            ctx.address().do_send(Wake);
-            return;
-        }
-        self.shared.awake.store(false, Ordering::SeqCst);
-        // Whoever came between the last look and the store saw a worker awake and did not wake it.
-        if !self.shared.inbox.lock().is_empty() && !self.shared.awake.swap(true, Ordering::SeqCst) {
+        self.local.awake.set(true);
+        if self.turn() {
+            self.shared.turns.fetch_add(1, Ordering::SeqCst);
             ctx.address().do_send(Wake);
         }
     }

@@ -36,7 +36,9 @@ impl Log {
             Event::Message { from, message } => {
                 write!(self.line, "{at:?} {upid} message {} from {from}", message.wire_name())
             }
-            Event::Wire { from, name, .. } => write!(self.line, "{at:?} {upid} message {name} from {from}"),
+            Event::Wire(message) => {
+                write!(self.line, "{at:?} {upid} message {} from {}", message.name, message.from)
+            }
             Event::Exited(pid) => write!(self.line, "{at:?} {upid} exited {pid}"),
             Event::Http { request, .. } => {
                 write!(self.line, "{at:?} {upid} http {} {}", request.method, request.path)

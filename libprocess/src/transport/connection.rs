@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::frame::{self, Frame, FrameError, Name, Numbered, Numbering};
 use super::outbox::{Outbox, Refused};
 use super::{TcpTransport, yield_to_worker};
-use crate::event::Event;
+use crate::event::{Event, WireMessage};
 use crate::node::NodeInner;
 use crate::upid::{Address, Upid};
 
@@ -300,7 +300,7 @@ impl Receiver {
             1..=COPIED => Bytes::copy_from_slice(envelope.body),
             _ => chunk.slice_ref(envelope.body),
         };
-        to.post(Event::Wire { from, name, body });
+        to.post(Event::Wire(Box::new(WireMessage { from, name, body })));
         Ok(())
     }
 
