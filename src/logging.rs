@@ -2,10 +2,13 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
 /// Starts the log. `level` is Mesos's (`INFO`, `WARNING`, `ERROR`); `RUST_LOG` says it more finely, and wins.
+/// `/logging/toggle` makes it say more for a while.
 pub(crate) fn start(level: &str, quiet: bool) {
     if quiet {
         return;
@@ -13,15 +16,26 @@ pub(crate) fn start(level: &str, quiet: bool) {
     let level = match level.to_ascii_uppercase().as_str() {
         "WARNING" => "warn",
         "ERROR" => "error",
-        _ => "info",
+        // The storage engine tells of each time it starts; that is its own affair.
+        _ => "info,raft_engine=warn",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // A second start would fail; the first one's choice stands.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let initial = move || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let (filter, handle) = reload::Layer::new(initial());
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_timer(SystemTime)
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // A second start would fail; the first one's choice stands.
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        libprocess::set_log_toggler(move |verbosity| {
+            let filter = match verbosity {
+                0 => initial(),
+                1 => EnvFilter::new("debug"),
+                _ => EnvFilter::new("trace"),
+            };
+            // The subscriber lives as long as the program.
+            let _ = handle.reload(filter);
+        });
+    }
 }

@@ -6,6 +6,7 @@ mod commands;
 mod logging;
 mod progress;
 mod values;
+mod version;
 
 use std::process::ExitCode;
 

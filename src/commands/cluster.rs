@@ -9,6 +9,7 @@ use libprocess::{Future, Node, Upid};
 use tempfile::TempDir;
 
 use super::{SHUTDOWN_TIMEOUT, agent::EXECUTORS_TIMEOUT};
+use crate::version;
 
 /// What a cluster in this process is to be.
 pub(super) struct Plan {
@@ -108,7 +109,9 @@ impl Drop for Cluster {
 }
 
 fn listen(ip: IpAddr, port: u16, delegate: &str) -> anyhow::Result<Node> {
-    Ok(Node::builder().listen(SocketAddr::new(ip, port).to_string()).delegate(delegate).start()?)
+    let node = Node::builder().listen(SocketAddr::new(ip, port).to_string()).delegate(delegate).start()?;
+    version::serve(&node)?;
+    Ok(node)
 }
 
 fn agent_dir(work_dir: &Path, n: u16) -> PathBuf {

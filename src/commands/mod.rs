@@ -18,6 +18,7 @@ use anyhow::Context;
 use libprocess::{Future, Node, Promise, Upid};
 
 use crate::cli::ListenFlags;
+use crate::version;
 
 /// How long a node may take to end its processes.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +33,9 @@ fn node(listen: &ListenFlags, port: u16, delegate: &str) -> anyhow::Result<Node>
         };
         builder = builder.advertise(SocketAddr::new(ip, listen.advertise_port.unwrap_or(port)));
     }
-    Ok(builder.start()?)
+    let node = builder.start()?;
+    version::serve(&node)?;
+    Ok(node)
 }
 
 /// The reference to the master at `host:port`.
