@@ -318,3 +318,19 @@ fn a_check_that_changes_its_mind_is_told() {
     cluster.until_state("t", TaskState::TaskKilled);
     cluster.stop();
 }
+
+#[test]
+fn a_task_runs_as_its_user_in_a_sandbox_of_its_own() {
+    if !nix::unistd::geteuid().is_root() || nix::unistd::User::from_name("nobody").ok().flatten().is_none() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut task = shell("t", "id -un; touch mine; stat -c %U:%a . mine stdout");
+    task.command.as_mut().unwrap().user = Some("nobody".into());
+    cluster.run(&framework(), task);
+    cluster.until_state("t", TaskState::TaskFinished);
+    let stdout = std::fs::read_to_string(cluster.sandbox("t").join("stdout")).unwrap();
+    assert_eq!(stdout, "nobody\nnobody:750\nnobody:644\nnobody:644\n");
+    cluster.stop();
+}

@@ -176,20 +176,21 @@ fn begin() -> Result<(), LaunchError> {
 }
 
 fn become_user(plan: &Plan) -> Result<(), LaunchError> {
-    if let Some(name) = &plan.user {
-        let user = look_up(name)?;
-        if user.uid != geteuid() {
-            let name = CString::new(user.name.as_str()).map_err(|error| step("name a user")(error.into()))?;
-            let switch = || {
-                initgroups(&name, user.gid)?;
-                setgid(user.gid)?;
-                setuid(user.uid)
-            };
-            switch().map_err(io::Error::from).map_err(step(format!("become user `{}`", user.name)))?;
-        }
-    }
+    // First the directory: on the way there may be one that only root may pass.
     let directory = plan.directory.display();
-    chdir(&plan.directory).map_err(io::Error::from).map_err(step(format!("enter `{directory}`")))
+    chdir(&plan.directory).map_err(io::Error::from).map_err(step(format!("enter `{directory}`")))?;
+    let Some(name) = &plan.user else { return Ok(()) };
+    let user = look_up(name)?;
+    if user.uid == geteuid() {
+        return Ok(());
+    }
+    let name = CString::new(user.name.as_str()).map_err(|error| step("name a user")(error.into()))?;
+    let switch = || {
+        initgroups(&name, user.gid)?;
+        setgid(user.gid)?;
+        setuid(user.uid)
+    };
+    switch().map_err(io::Error::from).map_err(step(format!("become user `{}`", user.name)))
 }
 
 /// The user of that name, or of that number.

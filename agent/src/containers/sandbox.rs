@@ -92,7 +92,8 @@ pub(super) fn fetch(settings: &ContainerizerSettings, launch: &Launch) -> Result
     };
     let orders = Orders {
         items: launch.command.uris.iter().map(Item::from).collect(),
-        sandbox: launch.sandbox.clone(),
+        // Where the fetcher stands already: its user may not be able to walk there.
+        sandbox: ".".into(),
         frameworks_home: settings.frameworks_home.clone(),
     };
     let failed = |source| SandboxError::Start { program: settings.launcher.clone(), source };
