@@ -65,8 +65,10 @@ impl Cluster {
         let Some(subscribe) = message.subscribe else {
             return self.refuse(connection, "Expecting 'subscribe' to be present");
         };
-        if message.framework_id != subscribe.framework_info.id {
-            return self.refuse(connection, "'framework_id' differs from 'subscribe.framework_info.id'");
+        if let Err(why) =
+            validation::call::subscription(message.framework_id.as_ref(), &subscribe.framework_info, None)
+        {
+            return self.refuse(connection, why);
         }
         let force = subscribe.force();
         let options = OfferOptions {

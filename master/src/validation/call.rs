@@ -1,7 +1,7 @@
 //! A scheduler's call, before anything in it is looked up.
 
-use api::v1::FrameworkInfo;
 use api::v1::scheduler::{Call, call::Type};
+use api::v1::{FrameworkId, FrameworkInfo};
 
 use super::Invalid;
 
@@ -54,12 +54,14 @@ pub fn scheduler(call: &Call, principal: Option<&str>) -> Result<(), Invalid> {
     }
 }
 
-fn subscription(
-    id: Option<&api::v1::FrameworkId>,
+/// The id and principal of a SUBSCRIBE. An empty id is what some drivers send for none.
+pub fn subscription(
+    id: Option<&FrameworkId>,
     info: &FrameworkInfo,
     principal: Option<&str>,
 ) -> Result<(), Invalid> {
-    if id != info.id.as_ref() {
+    let given = |id: Option<&FrameworkId>| id.map(|id| id.value.clone()).filter(|id| !id.is_empty());
+    if given(id) != given(info.id.as_ref()) {
         return Err(
             "'framework_id' differs from 'subscribe.framework_info.id'; set both to the same or neither"
                 .into(),
@@ -142,5 +144,15 @@ mod tests {
         subscribe.subscribe = Some(call::Subscribe { framework_info, ..Default::default() });
         assert_eq!(scheduler(&subscribe, None), Ok(()));
         assert!(scheduler(&subscribe, Some("bob")).is_err());
+    }
+
+    #[test]
+    fn an_empty_id_is_none() {
+        let info = |id: Option<&str>| FrameworkInfo { id: id.map(Into::into), ..Default::default() };
+        let (empty, some) = (FrameworkId::from(""), FrameworkId::from("f"));
+        assert_eq!(subscription(None, &info(Some("")), None), Ok(()));
+        assert_eq!(subscription(Some(&empty), &info(None), None), Ok(()));
+        assert_eq!(subscription(Some(&some), &info(Some("f")), None), Ok(()));
+        assert!(subscription(Some(&some), &info(None), None).is_err());
     }
 }
