@@ -66,8 +66,8 @@ impl Cluster {
             flags.resources = plan.resources.clone();
             flags.attributes = plan.attributes.clone();
             flags.hostname = Some("localhost".to_owned());
-            // Nobody else is there to be spared.
-            flags.registration_backoff_factor = Duration::ZERO;
+            // Few agents and a master that is up in milliseconds: there is no crowd to be spread.
+            flags.registration_backoff_factor = Duration::from_millis(10);
             let node = listen(plan.ip, 0, "slave(1)")?;
             let agent = agent::start(&node, flags)?;
             cluster.agents.push((node, agent));
