@@ -26,6 +26,11 @@ pub fn derive_message(input: TokenStream) -> TokenStream {
                 return Err(meta.error("expected `name = \"…\"`"));
             }
             let literal: LitStr = meta.value()?.parse()?;
+            // It is a part of the path of a request in Apache's wire format.
+            if literal.value().is_empty() || !literal.value().bytes().all(|byte| byte.is_ascii_graphic()) {
+                let text = "a wire name is visible ASCII characters without spaces, and not empty";
+                return Err(syn::Error::new_spanned(&literal, text));
+            }
             name = quote!(#literal);
             Ok(())
         });

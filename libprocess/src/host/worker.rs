@@ -131,6 +131,11 @@ impl Worker {
                 if self.fall_asleep() {
                     return false;
                 }
+                // Counts, or mail for processes that are gone could keep a turn going for ever.
+                left -= 1;
+                if left == 0 {
+                    return true;
+                }
                 continue;
             };
             let served = self.run(index);

@@ -142,11 +142,13 @@ fn reachable(listener: &TcpListener, ip: Option<IpAddr>, port: Option<u16>) -> s
 }
 
 fn nowhere_in_particular() -> Address {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(1);
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: u32 = u16::MAX as u32;
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = (1 + n / PORTS).to_be_bytes();
     // 0.0.0.0/8 is never routed.
-    SocketAddr::new(IpAddr::from([0, 0, 0, 1]), n.max(1))
+    SocketAddr::new(IpAddr::from([0, 0, high, low]), (1 + n % PORTS) as u16)
 }
 
 struct RealEnvironment {
