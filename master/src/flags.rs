@@ -100,7 +100,7 @@ impl Default for Flags {
 
 /// A flag whose value cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`--{flag}` is `{value}`; {expected}")]
+#[error("`--{flag}` is {}; {expected}", if value.is_empty() { "missing".to_owned() } else { format!("`{value}`") })]
 pub struct InvalidFlag {
     /// Its name.
     pub flag: &'static str,
