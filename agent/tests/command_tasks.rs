@@ -334,3 +334,43 @@ fn a_task_runs_as_its_user_in_a_sandbox_of_its_own() {
     assert_eq!(stdout, "nobody\nnobody:750\nnobody:644\nnobody:644\n");
     cluster.stop();
 }
+
+/// The linker of the C library writes a file for each program that it starts with `LD_DEBUG`, which says as
+/// whom that program began.
+#[test]
+fn what_a_task_sets_for_the_linker_acts_on_nothing_that_is_still_root() {
+    if !nix::unistd::geteuid().is_root() || nix::unistd::User::from_name("nobody").ok().flatten().is_none() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let traces = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(traces.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let cluster = Cluster::start();
+    let mut task = shell("t", "echo $COLOR; exec /bin/true");
+    let variable = |name: &str, value: String| environment::Variable {
+        name: name.into(),
+        value: Some(value),
+        ..Default::default()
+    };
+    let command = task.command.as_mut().unwrap();
+    command.user = Some("nobody".into());
+    command.environment = Some(Environment {
+        variables: vec![
+            variable("LD_DEBUG", "libs".into()),
+            variable("LD_DEBUG_OUTPUT", traces.path().join("trace").display().to_string()),
+            variable("COLOR", "green".into()),
+        ],
+    });
+    command.uris = vec![command_info::Uri { value: "/etc/passwd".into(), ..Default::default() }];
+    cluster.run(&framework(), task);
+    cluster.until_state("t", TaskState::TaskFinished);
+    let stdout = std::fs::read_to_string(cluster.sandbox("t").join("stdout")).unwrap();
+    assert_eq!(stdout, "green\n");
+    let owners: Vec<u32> = std::fs::read_dir(traces.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().uid())
+        .collect();
+    assert!(!owners.contains(&0), "a program that was root heeded the task's variables: {owners:?}");
+    cluster.stop();
+}

@@ -27,6 +27,11 @@ pub const LAUNCH_ARGUMENTS: [&str; 2] = ["containerizer", "launch"];
 /// The words after the `mesos` command that make it the fetcher.
 pub const FETCH_ARGUMENTS: [&str; 2] = ["containerizer", "fetch"];
 
+/// What stands in front of each variable's name while the launcher still is somebody else than the executor
+/// will be. A framework chooses the variables, and some of them, `LD_PRELOAD` above all, would make the
+/// launcher, which may be root, run what the framework's user has put somewhere.
+pub const VEIL: &str = "MESOS_VEILED_";
+
 /// What the launcher is told on its command line:
 /// `[--user=NAME] --directory=DIR -- PROGRAM [ARGV0 ARG...]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +125,7 @@ pub fn fetch_main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         let plan = Plan::parse(arguments)?;
         begin()?;
         become_user(&plan)?;
+        unveil(&plan);
         let mut orders = Vec::new();
         io::stdin().lock().read_to_end(&mut orders).map_err(step("read what to fetch"))?;
         Ok(orders)
@@ -149,6 +155,7 @@ fn launch(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, LaunchE
         return Ok(ExitCode::FAILURE);
     }
     become_user(&plan)?;
+    unveil(&plan);
     let null = OpenOptions::new().read(true).open("/dev/null").map_err(step("open /dev/null"))?;
     dup2_stdin(&null).map_err(io::Error::from).map_err(step("detach standard input"))?;
     drop(null);
@@ -193,12 +200,31 @@ fn become_user(plan: &Plan) -> Result<(), LaunchError> {
     switch().map_err(io::Error::from).map_err(step(format!("become user `{}`", user.name)))
 }
 
-/// The user of that name, or of that number.
+/// Takes the veil off the variables, now that they can do no more than their user may.
+fn unveil(plan: &Plan) {
+    if plan.user.is_none() {
+        return;
+    }
+    let variables: Vec<_> = std::env::vars_os().collect();
+    for (name, value) in variables {
+        let Some(own) = name.as_bytes().strip_prefix(VEIL.as_bytes()).filter(|own| !own.is_empty()) else {
+            continue;
+        };
+        // SAFETY: neither the launcher nor the fetcher has a second thread that could read the environment.
+        unsafe {
+            std::env::remove_var(&name);
+            std::env::set_var(OsStr::from_bytes(own), value);
+        }
+    }
+}
+
+/// The user of that name, or of that number; but root goes by its name only, by which masters tell it.
 pub fn look_up(name: &str) -> Result<User, LaunchError> {
     let failed = |error: nix::Error| step(format!("look up user `{name}`"))(error.into());
     let mut found = User::from_name(name).map_err(failed)?;
     if found.is_none()
         && let Ok(uid) = name.parse()
+        && uid != 0
     {
         found = User::from_uid(Uid::from_raw(uid)).map_err(failed)?;
     }
@@ -218,6 +244,14 @@ mod tests {
             arguments: vec!["sh".into(), "-c".into(), "--".into()],
         };
         assert_eq!(Plan::parse(plan.arguments().into_iter()).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_or_number_and_root_by_name_only() {
+        assert!(look_up("root").unwrap().uid.is_root());
+        for name in ["0", "00", "+0", "no-such-user"] {
+            assert!(matches!(look_up(name), Err(LaunchError::UnknownUser(_))), "{name}");
+        }
     }
 
     #[test]

@@ -3,17 +3,18 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeWriter, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use api::v1::{CommandInfo, ContainerInfo, NetworkInfo, container_info};
+use nix::fcntl::OFlag;
 use nix::unistd::{User, geteuid};
 
 use super::containerizer::ContainerizerSettings;
 use super::fetcher::{Item, Orders};
 use super::isolators::IsolatorError;
-use super::launcher::{self, FETCH_ARGUMENTS, GO, LAUNCH_ARGUMENTS, LaunchError, Plan};
+use super::launcher::{self, FETCH_ARGUMENTS, GO, LAUNCH_ARGUMENTS, LaunchError, Plan, VEIL};
 use super::processes::{self, Started};
 use crate::checkpoint::{CheckpointError, Write};
 use crate::workload::Launch;
@@ -172,6 +173,13 @@ fn make_sandbox(sandbox: &Path, owner: Option<&User>) -> Result<(), SandboxError
     Ok(())
 }
 
+/// Opens an output file of a sandbox. The sandbox is its user's already, who may run other tasks: a link in
+/// the place of the file would lead whoever opens it, who may be root, to any file on the machine.
+fn open_output(path: &Path) -> io::Result<File> {
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(no_link).open(path)
+}
+
 fn start(
     settings: &ContainerizerSettings,
     launch: &Launch,
@@ -181,9 +189,11 @@ fn start(
 ) -> Result<(Started, PipeWriter), SandboxError> {
     let output = |name: &str| -> Result<File, SandboxError> {
         let path = launch.sandbox.join(name);
-        let opened = OpenOptions::new().create(true).append(true).mode(0o644).open(&path);
-        let file = opened.map_err(failed(format!("`{}`", path.display())))?;
-        give_to(&path, owner)?;
+        let making = || failed(format!("`{}`", path.display()));
+        let file = open_output(&path).map_err(making())?;
+        if let Some(owner) = owner {
+            fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(making())?;
+        }
         Ok(file)
     };
     let starting = |source| SandboxError::Start { program: settings.launcher.clone(), source };
@@ -191,8 +201,33 @@ fn start(
     let (waits, go) = io::pipe().map_err(starting)?;
     let mut command = Command::new(&settings.launcher);
     command.args(helper).args(plan.arguments());
-    command.env_clear().envs(&launch.environment);
+    command.env_clear();
+    match owner {
+        None => command.envs(&launch.environment),
+        Some(_) => {
+            let veiled = |(name, value): (&String, &String)| (format!("{VEIL}{name}"), value.clone());
+            command.envs(launch.environment.iter().map(veiled))
+        }
+    };
     command.stdin(waits).stdout(output("stdout")?).stderr(output("stderr")?);
     let (_, started) = processes::start(&mut command).map_err(starting)?;
     Ok((started, go))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_never_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (victim, link) = (directory.path().join("victim"), directory.path().join("stdout"));
+        fs::write(&victim, "").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(open_output(&link).is_err());
+        fs::remove_file(&link).unwrap();
+        open_output(&link).unwrap().write_all(b"x").unwrap();
+        open_output(&link).unwrap().write_all(b"y").unwrap();
+        assert_eq!((fs::read(&link).unwrap(), fs::read(&victim).unwrap()), (b"xy".to_vec(), Vec::new()));
+    }
 }
