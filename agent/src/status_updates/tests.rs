@@ -141,6 +141,11 @@ fn updates_without_a_uuid_or_beyond_the_bound_are_refused() {
         streams.update(numbered(n), None).unwrap();
     }
     assert!(matches!(streams.update(numbered(PENDING_MAX), None), Err(UpdateError::TooManyPending { .. })));
+    // Its end is told all the same, once.
+    let end = |n| StatusUpdate { status: update("t", 0, TaskState::TaskFailed).status, ..numbered(n) };
+    streams.update(end(PENDING_MAX + 1), None).unwrap();
+    assert!(streams.is_ending(&key("t")));
+    assert!(matches!(streams.update(end(PENDING_MAX + 2), None), Err(UpdateError::TooManyPending { .. })));
 }
 
 #[test]

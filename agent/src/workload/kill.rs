@@ -36,7 +36,10 @@ impl Workload {
             return turn.push(Effect::Store { update: Box::new(update), file: None, then: None });
         };
         let (container_id, state) = (executor.container_id.clone(), executor.state);
-        if executor.queued.contains_key(task_id) {
+        // One that waits in an executor which is ending shares its end.
+        if executor.queued.contains_key(task_id)
+            && matches!(state, ExecutorState::Registering | ExecutorState::Running)
+        {
             let executor_id = executor.id().clone();
             let update = self.agent_update(
                 framework_id,

@@ -3,7 +3,9 @@
 use api::internal::{ResourceVersionUuid, RunTaskGroupMessage};
 use api::v1::framework_info::capability;
 use api::v1::task_status::{Reason, Source};
-use api::v1::{ExecutorInfo, FrameworkId, FrameworkInfo, Resource, Task, TaskInfo, TaskState, resource};
+use api::v1::{
+    ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo, Resource, Task, TaskInfo, TaskState, resource,
+};
 use tracing::{info, warn};
 
 use super::framework::dropped;
@@ -75,10 +77,13 @@ impl Workload {
                 framework_pid: None,
                 task: task.clone(),
                 resource_versions: Vec::new(),
-                launch_executor: group.launch_executor,
+                launch_executor: None,
             };
             let reason = "this agent runs no task groups; launch the tasks one by one";
             self.refuse(&run, TaskState::TaskError, Reason::TaskGroupInvalid, reason, turn);
+        }
+        if let (Some(framework_id), Some(true)) = (&group.framework.id, group.launch_executor) {
+            self.executor_not_launched(framework_id, &group.executor.executor_id, turn);
         }
     }
 
@@ -185,7 +190,25 @@ impl Workload {
             turn,
         );
         turn.push(Effect::Store { update: Box::new(update), file: None, then: None });
+        if let (Some(executor), Some(true)) = (&run.task.executor, run.launch_executor) {
+            self.executor_not_launched(framework_id, &executor.executor_id, turn);
+        }
         self.leave_if_idle(framework_id, turn);
+    }
+
+    /// The master has entered a new executor with this launch, and keeps resources for it until it hears of
+    /// its end. Of one that runs here it will hear anyway.
+    fn executor_not_launched(
+        &self,
+        framework_id: &FrameworkId,
+        executor_id: &ExecutorId,
+        turn: &mut Turn<'_>,
+    ) {
+        let known = self.frameworks.get(framework_id).and_then(|f| f.executors.get(executor_id));
+        if known.is_none_or(|executor| executor.state == ExecutorState::Terminated) {
+            let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
+            turn.push(Effect::ExitedExecutor { framework_id, executor_id, status: -1 });
+        }
     }
 
     fn ensure_framework(&mut self, run: &RunTask, turn: &mut Turn<'_>) {

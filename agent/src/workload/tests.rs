@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::internal::{ReconcileTasksMessage, StatusUpdate};
+use api::internal::{ReconcileTasksMessage, RunTaskGroupMessage, StatusUpdate};
 use api::v1::task_status::Reason;
 use api::v1::{
     AgentId, AgentInfo, CommandInfo, ExecutorId, ExecutorInfo, FrameworkId, FrameworkInfo, TaskId, TaskInfo,
@@ -395,6 +395,56 @@ fn what_the_master_believes_of_an_executor_must_agree_with_what_is_here() {
             store t4 TASK_DROPPED REASON_EXECUTOR_TERMINATED "the task's executor is ending"
         run e
             store e TASK_DROPPED REASON_TASK_INVALID "a task with the id `e` is still known here"
+    "#]]);
+}
+
+#[test]
+fn a_master_that_entered_an_executor_hears_when_it_was_not_launched() {
+    let mut story = Story::new();
+    let mut task = executor_task("t1", "e");
+    task.limits = [("cpus".to_owned(), Default::default())].into();
+    story.run(task.clone(), Some(true));
+    // Nobody has entered one for these.
+    story.run(TaskInfo { task_id: "t2".into(), ..task }, Some(false));
+    let group = RunTaskGroupMessage {
+        framework: story.framework(),
+        executor: ExecutorInfo { executor_id: "g".into(), ..Default::default() },
+        task_group: api::v1::TaskGroupInfo { tasks: vec![command_task("t3"), command_task("t4")] },
+        launch_executor: Some(true),
+        ..Default::default()
+    };
+    story.step("group", |workload, turn| workload.run_task_group(group, turn));
+    story.check(expect![[r#"
+        run t1
+            store t1 TASK_LOST REASON_GC_ERROR "a limit of cpus needs an isolator that enforces it, and this agent has none"
+            exited e -1
+        run t2
+            store t2 TASK_LOST REASON_GC_ERROR "a limit of cpus needs an isolator that enforces it, and this agent has none"
+        group
+            store t3 TASK_ERROR REASON_TASK_GROUP_INVALID "this agent runs no task groups; launch the tasks one by one"
+            store t4 TASK_ERROR REASON_TASK_GROUP_INVALID "this agent runs no task groups; launch the tasks one by one"
+            exited g -1
+    "#]]);
+}
+
+#[test]
+fn a_task_that_waits_in_an_executor_which_is_ending_shares_its_end() {
+    let mut story = Story::new();
+    story.run(executor_task("t", "e"), Some(true));
+    let container = story.container();
+    story.step("timeout", |workload, turn| workload.registration_timeout(&container, turn));
+    story.kill("t");
+    story.terminated(&container, Termination { status: Some(9), ..Default::default() });
+    story.check(expect![[r#"
+        run t
+            launch c1 e
+            after 60s Registration
+        timeout
+            destroy c1
+        kill
+        terminated
+            store t TASK_FAILED REASON_EXECUTOR_REGISTRATION_TIMEOUT "the executor did not register within 1mins"
+            exited e 9
     "#]]);
 }
 
