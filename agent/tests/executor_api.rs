@@ -221,6 +221,27 @@ fn a_later_subscription_takes_over_and_what_got_lost_between_them_is_told() {
 }
 
 #[test]
+fn an_executor_that_does_not_read_is_cut_off_and_what_comes_next_waits_for_it() {
+    let cluster = with_executor();
+    let mut first = Subscription::open(&cluster, Form::Protobuf);
+    assert_eq!(first.kinds(2), [event::Type::Subscribed, event::Type::Launch]);
+    assert_eq!(send(&cluster, Form::Json, &update("t", 1, TaskState::TaskRunning)).status, 202);
+    for _ in 0..32 {
+        cluster.send(FrameworkToExecutorMessage {
+            slave_id: "S0".into(),
+            framework_id: "F".into(),
+            executor_id: "e".into(),
+            data: vec![0; 1 << 20],
+        });
+    }
+    cluster.run(&framework(), task("u"));
+    until("the task arrives", || ask(&cluster, "GET /state HTTP/1.1", b"").text().contains("\"id\":\"u\""));
+    let mut second = Subscription::open(&cluster, Form::Protobuf);
+    assert_eq!(second.kinds(2), [event::Type::Subscribed, event::Type::Launch]);
+    cluster.stop();
+}
+
+#[test]
 fn calls_are_checked_in_order_and_told_what_is_wrong() {
     let cluster = with_executor();
     let post = |headers: &str, body: &[u8]| {
@@ -253,6 +274,12 @@ fn calls_are_checked_in_order_and_told_what_is_wrong() {
     wrong = update("t", 1, TaskState::TaskRunning);
     wrong.update.as_mut().unwrap().status.uuid = Some(vec![1; 3]);
     assert_eq!(send(&cluster, Form::Json, &wrong).status, 400);
+    wrong = update("t", 1, TaskState::TaskRunning);
+    let check = CheckStatusInfo { r#type: Some(check_info::Type::Http as i32), ..Default::default() };
+    wrong.update.as_mut().unwrap().status.check_status = Some(check);
+    let answer = send(&cluster, Form::Json, &wrong);
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().ends_with("Expecting 'check_status.http' to be present"), "{}", answer.text());
     cluster.stop();
 }
 

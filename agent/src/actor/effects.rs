@@ -90,8 +90,16 @@ impl Agent {
                 executor_link::send(&to, agent_id, tell.framework_id, tell.executor_id, tell.event, ctx);
             }
             Link::Stream { container_id } => {
-                self.streams.send(&container_id, &executor_link::event_of(tell.event));
+                self.stream_event(&container_id, &executor_link::event_of(tell.event));
             }
+        }
+    }
+
+    /// Writes an event to an executor's stream. One that was cut off is no way to it any more: what comes
+    /// next waits until the executor subscribes again.
+    pub(crate) fn stream_event(&mut self, container_id: &str, event: &api::v1::executor::Event) {
+        if !self.streams.send(container_id, event) {
+            self.workload.stream_closed(container_id);
         }
     }
 

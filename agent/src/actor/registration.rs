@@ -19,6 +19,8 @@ use crate::journal;
 const PING_TIMEOUT: Duration = Duration::from_secs(75);
 /// The longest span that a wait between two attempts to register is drawn from.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// And the shortest: an agent told to spread nothing out must not ask without a pause either.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// What this agent can do.
 const CAPABILITIES: [capability::Type; 8] = [
     capability::Type::MultiRole,
@@ -141,7 +143,7 @@ impl Agent {
             message.resource_version_uuid = resource_version_uuid;
             ctx.send(&master, message);
         }
-        let span = backoff.min(BACKOFF_MAX);
+        let span = span(backoff);
         let wait = span.mul_f64(ctx.rng().random::<f64>());
         self.attempt_after(wait, span * 2, ctx);
     }
@@ -291,7 +293,25 @@ impl Agent {
     }
 }
 
+/// The span that a wait between two attempts is drawn from.
+fn span(backoff: Duration) -> Duration {
+    backoff.clamp(BACKOFF_MIN, BACKOFF_MAX)
+}
+
 /// What names the current boot of this machine; empty where the system does not tell.
 fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_to_register_never_follow_each_other_without_a_pause() {
+        // `--registration_backoff_factor=0secs` is for the first attempt; doubled it is nothing for ever.
+        assert_eq!(span(Duration::ZERO), BACKOFF_MIN);
+        assert_eq!(span(Duration::from_secs(2)), Duration::from_secs(2));
+        assert_eq!(span(Duration::from_secs(3600)), BACKOFF_MAX);
+    }
 }

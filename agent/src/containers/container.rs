@@ -122,8 +122,14 @@ impl Container {
         ctx.then(exit, |container, status, ctx| container.fetched(status.ok().flatten(), ctx));
         match &mut self.state {
             State::Fetching { fetcher, .. } => *fetcher = Some(started),
-            // Everything ended meanwhile; the sweep that follows finds the fetcher, once it is let go here.
-            _ => drop(started),
+            // Everything ended meanwhile.
+            _ => {
+                drop(ctx.blocking(move || {
+                    processes::kill_tree(started.pid);
+                    drop(started);
+                    processes::sweep();
+                }));
+            }
         }
         if self.destroying {
             self.kill(ctx);

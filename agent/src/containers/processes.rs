@@ -161,9 +161,15 @@ pub fn signal_descendants(pid: u32, with: Signal) {
     }
 }
 
-/// Kills `top` and all its descendants. They are stopped first, parents before children, until none is new:
-/// a stopped process cannot fork.
+/// Kills `top`, a child of this process, and all its descendants. They are stopped first, parents before
+/// children, until none is new: a stopped process cannot fork.
+///
+/// A child keeps its pid until this process has waited for it. A pid that is no child's is somebody else's by
+/// now, and is left alone.
 pub fn kill_tree(top: u32) {
+    if Stat::of(top).is_none_or(|stat| stat.parent != std::process::id()) {
+        return;
+    }
     signal(top, Signal::SIGSTOP);
     kill_all(top, BTreeSet::from([top]));
 }
@@ -237,6 +243,21 @@ mod tests {
         assert_eq!((stat.user_ticks, stat.system_ticks), (11 + 33, 22 + 44));
         assert_eq!((stat.threads, stat.resident_pages), (3, 77));
         assert_eq!(Stat::parse("42 (x"), None);
+    }
+
+    #[test]
+    fn nothing_but_a_child_of_this_process_is_killed() {
+        let mut child = Command::new("/bin/sh").args(["-c", "sleep 100 & wait"]).spawn().unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while descendants(child.id()).is_empty() {
+            assert!(std::time::Instant::now() < deadline, "the grandchild never came");
+        }
+        let grandchild = descendants(child.id())[0];
+        kill_tree(grandchild);
+        let stat = Stat::of(grandchild).unwrap();
+        assert!(!"TZ".contains(stat.state), "it was taken for a child: {stat:?}");
+        kill_tree(child.id());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -21,7 +21,7 @@ use libprocess::{Context, Id, Node, Pid, Process, Runtime, Time, Timer, Upid};
 
 use super::checker::Checker;
 use super::checks::{self, Finding, Health, Verdict};
-use super::running::{self, Ending, KILL_GRACE, Start, verdict};
+use super::running::{self, Ending, Start, verdict};
 use crate::command_task::allocation_role;
 use crate::task_state::is_terminal;
 
@@ -218,6 +218,7 @@ impl CommandExecutor {
         let Some(running) = &mut self.task else { return };
         running.pid = Some(pid);
         let (task_id, ending) = (running.task.task_id.clone(), running.ending);
+        let too_late = running.deadline.as_ref().is_some_and(|(at, _)| *at <= ctx.now());
         self.report(&task_id, TaskState::TaskRunning, None, "", ctx);
         let exit = ctx.reap(pid);
         ctx.then(exit, |executor, status, ctx| {
@@ -227,8 +228,8 @@ impl CommandExecutor {
         });
         self.start_checks(ctx);
         if ending.is_some() {
-            // The kill came while it was being started.
-            drop(ctx.blocking(running::ask_to_end));
+            // The kill came while it was being started, and its grace may be over as well.
+            drop(ctx.blocking(if too_late { running::end } else { running::ask_to_end }));
         }
         if let Some(limit) = max_completion_time.and_then(|time| u64::try_from(time.nanoseconds).ok()) {
             ctx.delay(Duration::from_nanos(limit), |executor, ctx| {
@@ -288,9 +289,10 @@ impl CommandExecutor {
             Verdict::Kill => false,
         };
         running.healthy = Some(healthy);
+        let grace = running::grace(None, running.task.kill_policy);
         self.report_checked(Reason::TaskHealthCheckStatusUpdated, ctx);
         if verdict == Verdict::Kill {
-            self.end_task(Ending::Killed, KILL_GRACE, ctx);
+            self.end_task(Ending::Killed, grace, ctx);
         }
     }
 
@@ -318,11 +320,7 @@ impl CommandExecutor {
         else {
             return;
         };
-        let grace = [message.kill_policy, running.task.kill_policy]
-            .into_iter()
-            .find_map(|policy| policy?.grace_period)
-            .and_then(|grace| u64::try_from(grace.nanoseconds).ok())
-            .map_or(KILL_GRACE, Duration::from_nanos);
+        let grace = running::grace(message.kill_policy, running.task.kill_policy);
         self.end_task(Ending::Killed, grace, ctx);
     }
 
@@ -359,6 +357,10 @@ impl CommandExecutor {
             Some(running) if !running.over => {
                 let grace = self.settings.shutdown_grace.saturating_sub(SHUTDOWN_SLACK);
                 self.end_task(Ending::Killed, grace, ctx);
+            }
+            // The end of the task is on its way; the agent may still confirm it.
+            Some(_) if !self.unconfirmed.is_empty() => {
+                ctx.delay(CONFIRMATION_TIMEOUT_AT_SHUTDOWN, |_, ctx| ctx.terminate_self());
             }
             _ => ctx.terminate_self(),
         }

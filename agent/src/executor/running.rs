@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use api::v1::task_status::Reason;
-use api::v1::{CommandInfo, TaskState};
+use api::v1::{CommandInfo, KillPolicy, TaskState};
 use nix::sys::signal::Signal;
 
 use crate::containers::processes;
@@ -14,7 +14,7 @@ use crate::environment::plain_variables;
 use crate::wait_status;
 
 /// How long a task may take to end when nobody says how long.
-pub(super) const KILL_GRACE: Duration = Duration::from_secs(3);
+const KILL_GRACE: Duration = Duration::from_secs(3);
 
 /// Why a task did not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,15 @@ pub(super) fn verdict(status: Option<i32>, ending: Option<Ending>) -> (TaskState
     }
 }
 
+/// How long a task may take to end: what whoever ends it says, else what the task says itself.
+pub(super) fn grace(told: Option<KillPolicy>, own: Option<KillPolicy>) -> Duration {
+    [told, own]
+        .into_iter()
+        .find_map(|policy| policy?.grace_period)
+        .and_then(|grace| u64::try_from(grace.nanoseconds).ok())
+        .map_or(KILL_GRACE, Duration::from_nanos)
+}
+
 /// Asks all that descends from this program to end.
 pub(super) fn ask_to_end() {
     processes::signal_descendants(std::process::id(), Signal::SIGTERM);
@@ -97,6 +106,18 @@ pub(super) fn end() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_kills_may_say_how_long_it_takes_then_the_task_and_else_it_is_three_seconds() {
+        let policy = |seconds: i64| {
+            let grace_period = Some(api::v1::DurationInfo { nanoseconds: seconds * 1_000_000_000 });
+            Some(KillPolicy { grace_period })
+        };
+        assert_eq!(grace(policy(7), policy(9)).as_secs(), 7);
+        assert_eq!(grace(Some(KillPolicy::default()), policy(9)).as_secs(), 9);
+        assert_eq!(grace(None, policy(0)).as_secs(), 0);
+        assert_eq!((grace(None, None).as_secs(), grace(None, policy(-1)).as_secs()), (3, 3));
+    }
 
     #[test]
     fn how_a_task_ended_and_why_decide_what_its_framework_hears() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::internal::{ExecutorToFrameworkMessage, StatusUpdate};
 use api::v1::executor::{Call, Event, call, event};
 use api::v1::task_status::Source;
-use api::v1::{TaskState, TaskStatus};
+use api::v1::{CheckStatusInfo, TaskState, TaskStatus, check_info};
 use libprocess::Context;
 use libprocess::http::{BodyWriter, Method, Request, Response, StatusCode};
 
@@ -42,12 +42,16 @@ impl Streams {
     }
 
     /// Writes an event. An executor that does not read is cut off, and may subscribe again.
-    pub(crate) fn send(&mut self, container_id: &str, event: &Event) {
-        let Some(stream) = self.open.get(container_id) else { return };
-        if let Err(error) = stream.body.write(record(stream.media, event)) {
+    ///
+    /// Whether the stream is still there.
+    pub(crate) fn send(&mut self, container_id: &str, event: &Event) -> bool {
+        let Some(stream) = self.open.get(container_id) else { return false };
+        let written = stream.body.write(record(stream.media, event));
+        if let Err(error) = &written {
             tracing::warn!(container_id, %error, "an executor's stream is cut off");
             self.open.remove(container_id);
         }
+        written.is_ok()
     }
 
     /// Ends a container's stream.
@@ -162,7 +166,24 @@ fn validate_status(status: &TaskStatus, call: &Call) -> Result<(), String> {
     if status.executor_id.as_ref().is_some_and(|id| *id != call.executor_id) {
         return Err("The status's 'executor_id' is not that of the call".to_owned());
     }
+    if let Some(check) = &status.check_status {
+        validate_check(check)?;
+    }
     status.task_id.validate().map_err(|error| format!("Invalid 'task_id': {error}"))
+}
+
+/// A check's status says which kind of check it is of, and has the part that is of that kind.
+fn validate_check(check: &CheckStatusInfo) -> Result<(), String> {
+    let kind = check.r#type.and_then(|kind| check_info::Type::try_from(kind).ok());
+    let (part, is_there) = match kind {
+        Some(check_info::Type::Command) => ("command", check.command.is_some()),
+        Some(check_info::Type::Http) => ("http", check.http.is_some()),
+        Some(check_info::Type::Tcp) => ("tcp", check.tcp.is_some()),
+        Some(check_info::Type::Unknown) | None => {
+            return Err("Expecting 'check_status.type' to be COMMAND, HTTP or TCP".to_owned());
+        }
+    };
+    if is_there { Ok(()) } else { Err(format!("Expecting 'check_status.{part}' to be present")) }
 }
 
 fn update_of(call: &Call, status: TaskStatus, now: f64) -> StatusUpdate {
@@ -231,7 +252,7 @@ fn heartbeat_later(container_id: String, number: u64, ctx: &mut Context<Agent>) 
     ctx.delay(HEARTBEAT, move |agent, ctx| {
         if agent.streams.is_current(&container_id, number) {
             let heartbeat = Event { r#type: Some(event::Type::Heartbeat as i32), ..Default::default() };
-            agent.streams.send(&container_id, &heartbeat);
+            agent.stream_event(&container_id, &heartbeat);
             heartbeat_later(container_id, number, ctx);
         }
     });
