@@ -165,7 +165,7 @@ impl Streams {
         }
         // The end of a task is told whatever came before; there is one only.
         let ends = |update: &StatusUpdate| is_terminal(task_state::of(&update.status));
-        if stream.pending.len() >= PENDING_MAX && !(ends(&update) && !stream.pending.iter().any(ends)) {
+        if stream.pending.len() >= PENDING_MAX && (!ends(&update) || stream.pending.iter().any(ends)) {
             return Err(UpdateError::TooManyPending { task: task() });
         }
         // An update made by the agent for a task whose executor is unknown comes without a file; the
