@@ -5,6 +5,8 @@ mod clock;
 mod context;
 mod event;
 mod future;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod host;
 pub mod http;
@@ -33,6 +35,4 @@ pub use metrics::Metrics;
 pub use node::{ClockHandle, EnvironmentError, Node, NodeBuilder, SpawnError, StartError};
 pub use process::Process;
 pub use time::Time;
-#[doc(hidden)]
-pub use transport::fuzzing;
 pub use upid::{Address, Id, ParseUpidError, Pid, Upid};

@@ -344,20 +344,6 @@ impl TcpTransport {
     }
 }
 
-/// The decoders of what a peer sends, for the fuzzer. No part of the interface.
-#[doc(hidden)]
-pub mod fuzzing {
-    /// Reads a peer's frames, in pieces of `size` bytes; how many there were.
-    pub fn frames(stream: &[u8], size: usize) -> usize {
-        super::frame::read_all(stream, size)
-    }
-
-    /// Reads what begins a link; whether it does.
-    pub fn handshake(bytes: &[u8]) -> bool {
-        super::handshake::read_any(bytes)
-    }
-}
-
 thread_local! {
     /// Where bodies are encoded before they go into a connection's buffer: encoding is the user's code, which
     /// must not run under a lock.
@@ -426,4 +412,15 @@ async fn yield_to_worker() {
         std::task::Poll::Pending
     })
     .await;
+}
+
+/// What [`crate::fuzzing`] shows of this.
+pub(crate) mod fuzzing {
+    pub(crate) fn frames(stream: &[u8], size: usize) -> usize {
+        super::frame::read_all(stream, size)
+    }
+
+    pub(crate) fn handshake(bytes: &[u8]) -> bool {
+        super::handshake::read_any(bytes)
+    }
 }
