@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::resources::{ParseError, Resources};
 use api::v1::{
     CommandInfo, Environment, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskInfo, TaskState, TaskStatus,
-    environment,
+    environment, task_status,
 };
 use libprocess::{Node, Promise, SpawnError, Upid};
 
@@ -19,6 +19,9 @@ const CANCEL_POLL: Duration = Duration::from_millis(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an offer that is too small stays away.
 const REFUSAL: Duration = Duration::from_secs(5);
+
+/// How often the master is asked for the task, should the launch or an update of it have been lost.
+const RECONCILIATION_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -140,16 +143,14 @@ struct ExecuteScheduler {
 type Calls<'a> = SchedulerCalls<'a, ExecuteScheduler>;
 
 impl Scheduler for ExecuteScheduler {
-    fn registered(&mut self, _: &mut Calls<'_>, id: &FrameworkId, _: &MasterInfo) {
+    fn registered(&mut self, calls: &mut Calls<'_>, id: &FrameworkId, _: &MasterInfo) {
         (self.follow)(&Event::Registered(id.clone()));
+        calls.after(RECONCILIATION_INTERVAL, Self::reconcile_regularly);
     }
 
     fn reregistered(&mut self, calls: &mut Calls<'_>, _: &MasterInfo) {
         (self.follow)(&Event::Connected(true));
-        if self.launched {
-            // An update may have passed us by.
-            calls.reconcile(vec![(self.options.name.as_str().into(), None)]);
-        }
+        self.reconcile(calls);
     }
 
     fn disconnected(&mut self, _: &mut Calls<'_>) {
@@ -172,6 +173,10 @@ impl Scheduler for ExecuteScheduler {
     }
 
     fn status_update(&mut self, calls: &mut Calls<'_>, status: TaskStatus) {
+        if status.reason == Some(task_status::Reason::Reconciliation as i32) && !is_terminal(status.state()) {
+            // No news: it was asked for.
+            return;
+        }
         (self.follow)(&Event::Update(Box::new(status.clone())));
         if is_terminal(status.state()) {
             // First, for after this the framework is gone.
@@ -191,6 +196,19 @@ impl Scheduler for ExecuteScheduler {
 }
 
 impl ExecuteScheduler {
+    /// A master that was just elected does not answer before its agents are back, hence more than once.
+    fn reconcile_regularly(&mut self, calls: &mut Calls<'_>) {
+        self.reconcile(calls);
+        calls.after(RECONCILIATION_INTERVAL, Self::reconcile_regularly);
+    }
+
+    /// An update may have passed us by.
+    fn reconcile(&mut self, calls: &mut Calls<'_>) {
+        if self.launched {
+            calls.reconcile(vec![(self.options.name.as_str().into(), None)]);
+        }
+    }
+
     fn task(&self, offer: &Offer) -> TaskInfo {
         let variables = self.options.environment.iter().map(|(name, value)| environment::Variable {
             name: name.clone(),

@@ -134,6 +134,13 @@ fn an_agent_that_comes_back_is_told_what_it_had_not_stored() {
     stage.node.terminate(&stage.agent);
     stage.hears("disconnected");
 
+    // It may come and go again before it is done.
+    let hasty = eventually("the id is free", || stage.node.spawn("slave(1)", FakeAgent::default()).ok());
+    let executor = stage.driver.upid().clone();
+    ask(&hasty, move |_, ctx| ctx.send(executor, ReconnectExecutorMessage { slave_id: "a".into() }));
+    eventually("a reregistration", || ask(&hasty, |it, _| it.reregistration.take()));
+    stage.node.terminate(&hasty);
+
     let agent = eventually("the id is free", || stage.node.spawn("slave(1)", FakeAgent::default()).ok());
     let executor = stage.driver.upid().clone();
     ask(&agent, move |_, ctx| ctx.send(executor, ReconnectExecutorMessage { slave_id: "a".into() }));

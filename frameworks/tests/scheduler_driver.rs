@@ -280,6 +280,23 @@ fn another_master_is_followed() {
 }
 
 #[test]
+fn another_master_is_asked_soon_however_long_the_one_before_was_silent() {
+    let stage = Stage::new(FakeMaster::default());
+    let clock = stage.node.clock();
+    clock.pause();
+    for _ in 0..20 {
+        clock.advance(Duration::from_secs(60));
+        clock.settle();
+    }
+    let other = stage.node.spawn("master(2)", FakeMaster::admitting()).unwrap();
+    stage.driver.detected(other.upid().clone());
+    clock.settle();
+    clock.advance(Duration::from_millis(20));
+    stage.hears("registered f-0000 with m");
+    clock.resume();
+}
+
+#[test]
 fn stopping_tears_down_and_failing_over_does_not() {
     let stage = Stage::registered();
     stage.driver.stop(false);
@@ -300,6 +317,10 @@ fn aborting_silences_the_scheduler() {
     assert_eq!(stage.driver.join(), Outcome::Aborted(None));
     stage.tells(ResourceOffersMessage { offers: vec![offer("o1", "a", "cpus:1")], pids: vec![] });
     eventually("deactivated", || ask(&stage.master, |it, _| (it.deactivated == 1).then_some(())));
+    // Nor does a call that comes too late.
+    stage.does(|calls| {
+        calls.launch(vec!["o1".into()], vec![TaskInfo { task_id: "t".into(), ..Default::default() }], None);
+    });
     assert_eq!(stage.diary(), ["registered f-0000 with m"]);
 }
 

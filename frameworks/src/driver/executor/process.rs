@@ -55,6 +55,10 @@ impl<E: Executor> Process for ExecutorProcess<E> {
             return;
         }
         let was_connected = std::mem::replace(&mut self.link.connected, false);
+        if !was_connected && self.patience.is_some() {
+            // The agent came back and went again before it was done. Its time runs on.
+            return;
+        }
         self.with(ctx, |executor, calls| executor.disconnected(calls));
         if was_connected && self.link.environment.checkpoint {
             let wait = self.link.environment.recovery_timeout;

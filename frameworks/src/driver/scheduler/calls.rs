@@ -225,6 +225,9 @@ impl<'a, S: Scheduler> SchedulerCalls<'a, S> {
             })
             .collect();
         self.ctx.pid().call(move |process, ctx| {
+            if process.session.is_aborted() {
+                return;
+            }
             for status in lost {
                 process.with(ctx, |scheduler, calls| scheduler.status_update(calls, status));
             }

@@ -84,7 +84,11 @@ impl<S: Scheduler> SchedulerProcess<S> {
             return;
         }
         self.session.follow(master);
-        self.disconnected(ctx);
+        if self.session.is_connected() {
+            return self.disconnected(ctx);
+        }
+        // The waits have grown while nobody answered; this one is known to be there.
+        self.register_soon(ctx);
     }
 
     /// Asks to be registered, and asks again until the master answers.
@@ -111,11 +115,15 @@ impl<S: Scheduler> SchedulerProcess<S> {
         if self.session.lost() {
             tracing::warn!(master = %self.session.master(), "the master is lost; registering again");
             self.with(ctx, |scheduler, calls| scheduler.disconnected(calls));
-            self.backoff.reset();
-            // Not at once: a master whose process has just ended is not there yet.
-            let wait = self.backoff.next(ctx.rng());
-            self.retry_after(wait, ctx);
+            self.register_soon(ctx);
         }
+    }
+
+    /// Not at once: a master whose process has just ended is not there yet.
+    fn register_soon(&mut self, ctx: &mut Context<Self>) {
+        self.backoff.reset();
+        let wait = self.backoff.next(ctx.rng());
+        self.retry_after(wait, ctx);
     }
 
     fn framework_registered(
