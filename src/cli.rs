@@ -198,9 +198,6 @@ pub(crate) struct AgentFlags {
     /// A fault domain: {"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}.
     #[arg(long = "domain", value_name = "JSON")]
     pub(crate) domain: Option<String>,
-    /// Where the agent keeps what it needs until the machine restarts.
-    #[arg(long = "runtime_dir", value_name = "DIR")]
-    pub(crate) runtime_dir: Option<PathBuf>,
     /// The span the first waits between attempts to register are drawn from; at most 1mins.
     #[arg(long = "registration_backoff_factor", default_value = "1secs", value_parser = values::duration)]
     pub(crate) registration_backoff_factor: Duration,

@@ -14,7 +14,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 fn main() -> ExitCode {
     // The two helpers that agents start for every task come first: they must not wait for anything.
-    let mut given = std::env::args().skip(1);
+    let mut given = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     match (given.next().as_deref(), given.next().as_deref()) {
         (Some("containerizer"), Some("launch")) => return commands::internal::launch(),
         (Some("containerizer"), Some("fetch")) => return commands::internal::fetch(),
@@ -40,11 +40,20 @@ enum Failure {
 }
 
 fn parse() -> Result<cli::Cli, Failure> {
-    let given: Vec<String> = std::env::args().collect();
     let mut command = cli::Cli::command();
+    let given: Result<Vec<String>, _> = std::env::args_os().map(|word| word.into_string()).collect();
+    let given = given.map_err(|word| {
+        let text = format!("`{}` is not UTF-8", word.to_string_lossy());
+        Failure::Usage(command.error(clap::error::ErrorKind::InvalidUtf8, text))
+    })?;
+    // A variable that is not UTF-8 is somebody else's.
+    let variables = || {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    };
     let given = match given.get(1).and_then(|name| command.find_subcommand(name)) {
         Some(subcommand) => {
-            let flags = args::normalize(subcommand, &given[2..], std::env::vars()).map_err(|error| {
+            let flags = args::normalize(subcommand, &given[2..], variables()).map_err(|error| {
                 Failure::Usage(command.error(clap::error::ErrorKind::InvalidValue, error))
             })?;
             given[..2].iter().cloned().chain(flags).collect()

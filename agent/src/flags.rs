@@ -13,8 +13,6 @@ pub struct Flags {
     pub master: String,
     /// Where sandboxes and checkpoints lie. Nothing else may clean it.
     pub work_dir: PathBuf,
-    /// What the agent needs only until the machine restarts.
-    pub runtime_dir: Option<PathBuf>,
     /// The `mesos` command itself, which starts containers and is the built-in command executor.
     /// By default the program that is running.
     pub launcher: PathBuf,
@@ -64,7 +62,6 @@ impl Flags {
         Flags {
             master: master.into(),
             work_dir: work_dir.into(),
-            runtime_dir: None,
             launcher: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("mesos")),
             resources: None,
             attributes: None,
@@ -98,7 +95,6 @@ impl Flags {
             ("frameworks_home", self.frameworks_home.as_ref().map(path)),
             ("hostname", self.hostname.clone()),
             ("resources", self.resources.clone()),
-            ("runtime_dir", self.runtime_dir.as_ref().map(path)),
             (
                 "executor_environment_variables",
                 (!self.executor_environment_variables.is_empty())

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::v1::{AgentInfo, DomainInfo};
@@ -68,6 +68,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Handle {
     pid: Pid<Agent>,
+    failure: Arc<OnceLock<String>>,
     ended: Arc<dyn Fn() -> Future<()> + Send + Sync>,
 }
 
@@ -81,6 +82,12 @@ impl Handle {
     pub fn shut_down(&self, reason: &str) {
         let reason = reason.to_owned();
         self.pid.call(move |agent, ctx| agent.shut_down(&reason, ctx));
+    }
+
+    /// Why the agent ended, if it could not go on: a disk that refuses, or a master that takes it for another
+    /// one.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Settled once the agent is no more, whyever.
@@ -97,9 +104,10 @@ impl Handle {
 /// Names the flag that is wrong. The node stays as it was.
 pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
     let setup = prepare(node.address(), flags)?;
+    let failure = setup.failure.clone();
     let pid = node.spawn(Id::prefix("slave"), Agent::new(setup))?;
     let (waiting, upid) = (node.clone(), pid.upid().clone());
-    Ok(Handle { pid, ended: Arc::new(move || waiting.wait(&upid)) })
+    Ok(Handle { pid, failure, ended: Arc::new(move || waiting.wait(&upid)) })
 }
 
 fn prepare(address: SocketAddr, flags: Flags) -> Result<Setup, StartError> {
@@ -148,7 +156,7 @@ fn prepare(address: SocketAddr, flags: Flags) -> Result<Setup, StartError> {
         id: None,
         domain,
     };
-    Ok(Setup { flags: Arc::new(flags), masters, info, isolators })
+    Ok(Setup { flags: Arc::new(flags), masters, info, isolators, failure: Arc::default() })
 }
 
 /// The masters that `--master` names.

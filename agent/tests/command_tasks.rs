@@ -374,3 +374,13 @@ fn what_a_task_sets_for_the_linker_acts_on_nothing_that_is_still_root() {
     assert!(!owners.contains(&0), "a program that was root heeded the task's variables: {owners:?}");
     cluster.stop();
 }
+
+#[test]
+fn an_agent_that_its_master_takes_for_another_one_ends_and_says_why() {
+    let cluster = Cluster::start();
+    assert_eq!(cluster.agent.failure(), None);
+    cluster.send(SlaveRegisteredMessage { slave_id: "S1".into(), connection: None });
+    cluster.agent.ended().wait(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(cluster.agent.failure(), Some("the master knows agent `S0` and calls it `S1`"));
+    cluster.stop();
+}

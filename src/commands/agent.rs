@@ -24,7 +24,10 @@ pub(crate) fn run(flags: Box<AgentFlags>) -> anyhow::Result<ExitCode> {
     agent.shut_down("the agent was told to stop");
     let _ = agent.ended().wait(EXECUTORS_TIMEOUT);
     let _ = node.shutdown().wait(SHUTDOWN_TIMEOUT);
-    Ok(ExitCode::SUCCESS)
+    match agent.failure() {
+        Some(reason) => Err(anyhow::anyhow!(reason.to_owned()).context("the agent gave up")),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn agent_flags(flags: &AgentFlags) -> anyhow::Result<agent::Flags> {
@@ -34,7 +37,6 @@ fn agent_flags(flags: &AgentFlags) -> anyhow::Result<agent::Flags> {
     out.default_role = flags.default_role.clone();
     out.hostname = flags.listen.hostname.clone();
     out.domain = flags.domain.clone();
-    out.runtime_dir = flags.runtime_dir.clone();
     out.registration_backoff_factor = flags.registration_backoff_factor;
     out.executor_registration_timeout = flags.executor_registration_timeout;
     out.executor_shutdown_grace_period = flags.executor_shutdown_grace_period;

@@ -7,7 +7,7 @@ mod registration;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api::internal::StatusUpdate;
 use api::v1::AgentInfo;
@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) masters: Vec<Upid>,
     pub(crate) info: AgentInfo,
     pub(crate) isolators: Vec<Arc<dyn Isolator>>,
+    /// Set when the agent cannot go on.
+    pub(crate) failure: Arc<OnceLock<String>>,
 }
 
 /// The actors that work for an agent.
@@ -67,6 +69,7 @@ pub struct Agent {
     pub(crate) started: Time,
     journal: Journal<Agent>,
     isolators: Vec<Arc<dyn Isolator>>,
+    failure: Arc<OnceLock<String>>,
     helpers: Option<Helpers>,
     /// Per container, why it will be looked at again.
     timers: BTreeMap<String, Vec<Timer>>,
@@ -92,6 +95,7 @@ impl Agent {
             started: Time::from_secs_f64(0.0),
             journal: Journal::default(),
             isolators: setup.isolators,
+            failure: setup.failure,
             helpers: None,
             timers: BTreeMap::new(),
         }
@@ -118,6 +122,14 @@ impl Agent {
         self.state = AgentState::Terminating;
         self.turn(ctx, |workload, turn| workload.shutdown_all(turn));
         self.end_if_shut_down(ctx);
+    }
+
+    /// Ends the agent there and then: it cannot go on. Whoever started it is told the reason.
+    fn fail(&mut self, reason: String, ctx: &mut Context<Self>) {
+        tracing::error!(reason, "the agent ends");
+        // The first reason is the one.
+        let _ = self.failure.set(reason);
+        ctx.terminate_self();
     }
 
     fn end_if_shut_down(&mut self, ctx: &mut Context<Self>) {
@@ -162,10 +174,7 @@ impl Process for Agent {
         settings.resource_version = ctx.uuid().as_bytes().to_vec();
         match self.spawn_helpers(ctx) {
             Ok(helpers) => self.helpers = Some(helpers),
-            Err(error) => {
-                tracing::error!(%error, "the agent cannot start");
-                return ctx.terminate_self();
-            }
+            Err(error) => return self.fail(format!("it cannot start: {error}"), ctx),
         }
         for helper in self.helpers.iter().flat_map(Helpers::upids) {
             ctx.link(helper);
@@ -197,8 +206,7 @@ impl Process for Agent {
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
         if self.helpers.iter().flat_map(Helpers::upids).any(|helper| helper == pid) {
-            tracing::error!(helper = %pid, "a part of the agent has ended, and so does the agent");
-            return ctx.terminate_self();
+            return self.fail(format!("its part {pid} has ended"), ctx);
         }
         self.master_lost(pid, ctx);
     }
@@ -222,8 +230,7 @@ impl Journaled for Agent {
     }
 
     fn write_failed(&mut self, error: &CheckpointError, ctx: &mut Context<Self>) {
-        tracing::error!(error = %chain(error), "the agent cannot keep its promises and ends");
-        ctx.terminate_self();
+        self.fail(chain(error), ctx);
     }
 }
 

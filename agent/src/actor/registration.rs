@@ -203,12 +203,8 @@ impl Agent {
         }
         match &self.workload.info.id {
             Some(known) if known != id => {
-                tracing::error!(
-                    known = known.value,
-                    given = id.value,
-                    "the master gave another id; the agent ends"
-                );
-                ctx.terminate_self();
+                let reason = format!("the master knows agent `{}` and calls it `{}`", known.value, id.value);
+                self.fail(reason, ctx);
                 false
             }
             _ => {
