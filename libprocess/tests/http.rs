@@ -13,6 +13,13 @@ use libprocess::{Context, Future, Node, Pid, Process};
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// Bytes of an answer that is sent in many pieces, the last one not full.
+const LONG: usize = (3 << 20) + 7;
+
+fn long() -> Vec<u8> {
+    (0..LONG).map(|n| (n % 251) as u8).collect()
+}
+
 /// Answers in every way there is.
 #[derive(Default)]
 struct Desk {
@@ -78,6 +85,7 @@ impl Process for Desk {
         });
         ctx.route("/big", Self::big);
         ctx.route("/huge", Self::huge);
+        ctx.route("/long", |_: &mut Desk, _, _: &mut Context<Desk>| Response::ok().body(long()));
         ctx.route("/later", Self::later);
         ctx.route("/forget", Self::forget);
         ctx.route("/stream", Self::stream);
@@ -686,6 +694,20 @@ fn a_delegates_own_health_goes_before_the_nodes() {
     assert_eq!(client.get("/health").text(), "");
     node.spawn("proud", Proud).unwrap().dispatch(|_, _| ()).wait(SOON).unwrap();
     assert_eq!(client.get("/health").text(), "splendid");
+}
+
+#[test]
+fn a_long_answer_is_whole_and_the_connection_goes_on() {
+    let (node, _) = node();
+    let mut client = Client::new(&node);
+    client.send("HEAD /long HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.head().headers["content-length"], LONG.to_string());
+    for _ in 0..2 {
+        // Behind each other: what follows must not get into the body.
+        client.send("GET /long HTTP/1.1\r\nHost: x\r\n\r\nGET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(client.receive().body == long(), "not the body that was given");
+        assert_eq!(client.receive().text(), "GET /desk(1)/echo [] {} ");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -17,6 +17,10 @@ use super::{Body, BodyReader, HeaderValue, Method, Response, StatusCode, header}
 const WORTH_COMPRESSING: usize = 1024;
 /// Bodies up to this size are compressed on the spot.
 const SMALL: usize = 32 << 10;
+/// Larger bodies are written a piece of this size at a time.
+const PIECE: usize = 64 << 10;
+/// Bytes of one body that are written before others of the same arbiter get their turn.
+const TURN: usize = 4 * PIECE;
 
 /// What of a request matters to the form of its response.
 pub(crate) struct Wanted {
@@ -82,8 +86,9 @@ pub(crate) async fn respond(state: &Rc<State>, response: Response, wanted: Wante
             match packed {
                 Some(packed) => {
                     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                    BoxBody::new(Bytes::from(packed))
+                    BoxBody::new(Pieces::of(Bytes::from(packed)))
                 }
+                None if body.len() > PIECE => BoxBody::new(Pieces::of(body)),
                 None => BoxBody::new(body),
             }
         }
@@ -132,6 +137,46 @@ impl MessageBody for NoStream {
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Poll::Ready(None)
+    }
+}
+
+/// A large body. Handed over whole, the HTTP library would copy it whole before it writes the first byte, and
+/// a reader that keeps up would hold the arbiter until he has the last.
+struct Pieces {
+    rest: Bytes,
+    /// What may still be written in this turn.
+    turn: usize,
+    /// The end of a turn: done when the arbiter has looked for what others are ready to do.
+    others: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Pieces {
+    fn of(body: Bytes) -> Pieces {
+        Pieces { rest: body, turn: TURN, others: None }
+    }
+}
+
+impl MessageBody for Pieces {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        if this.turn == 0 {
+            let others = this.others.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+            ready!(others.as_mut().poll(cx));
+            this.others = None;
+            this.turn = TURN;
+        }
+        let piece = this.rest.split_to(PIECE.min(this.rest.len()));
+        this.turn = this.turn.saturating_sub(PIECE);
+        Poll::Ready(Some(Ok(piece)))
     }
 }
 
