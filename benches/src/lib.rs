@@ -1,5 +1,9 @@
 //! What the benches share: timing, and one way to print a figure beside its bound.
 
+pub mod daemons;
+pub mod http;
+pub mod scheduler;
+
 use std::time::{Duration, Instant};
 
 /// Runs `measure` a few times and gives the best: what disturbs a run only ever makes it slower.
@@ -36,6 +40,25 @@ pub fn row(what: &str, measured: f64, unit: &str, reach: Reach) {
     };
     let verdict = if ratio >= 1.0 { "reached" } else { "not reached" };
     println!("{what:<64} {measured:>14.3} {unit:<12} bound {bound:>12.3}   {ratio:>5.2}x  {verdict}");
+}
+
+/// Prints a figure that has no bound: it says what the others are made of.
+pub fn note(what: &str, measured: f64, unit: &str) {
+    println!("{what:<64} {measured:>14.3} {unit:<12}");
+}
+
+/// The value at the part `p` of the sorted values: 0.5 is the median.
+pub fn percentile(values: &mut [f64], p: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let index = (p * values.len().saturating_sub(1) as f64).round() as usize;
+    values.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// How busy the machine is beside the bench, for whoever reads the figures later.
+pub fn print_load() {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("load of this machine: {} ({cores} cores)", load.trim());
 }
 
 /// The resident memory of this process in bytes, as the kernel counts it.
