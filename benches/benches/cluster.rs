@@ -113,7 +113,7 @@ fn accept(scheduler: &mut Scheduler, offer: Offer, task_infos: Vec<TaskInfo>) ->
     let accept = call::Accept {
         offer_ids: vec![offer.id],
         operations: vec![launch],
-        filters: Some(Filters { refuse_seconds: Some(0.0), ..Filters::default() }),
+        filters: Some(Filters { refuse_seconds: Some(0.0) }),
     };
     scheduler.call(api::v1::scheduler::Call { accept: Some(accept), ..of(call::Type::Accept) })
 }

@@ -238,7 +238,7 @@ impl Driver {
     fn offers(&mut self, message: ResourceOffersMessage, ctx: &mut Context<Self>) {
         let decline = LaunchTasksMessage {
             framework_id: FRAMEWORK.into(),
-            filters: Filters { refuse_seconds: Some(1e6), ..Filters::default() },
+            filters: Filters { refuse_seconds: Some(1e6) },
             offer_ids: message.offers.into_iter().map(|offer| offer.id).collect(),
             ..Default::default()
         };
