@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::internal::{StatusUpdate, StatusUpdateRecord, status_update_record};
+use api::v1::task_status::Source;
 use api::v1::{FrameworkId, TaskId, TaskState};
 
 use crate::task_state::{self, is_terminal};
@@ -20,6 +21,9 @@ pub const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(600);
 /// How many updates of one task may wait. An executor that sends more is not acknowledged, so a loop in an
 /// executor cannot fill the agent's memory.
 pub const PENDING_MAX: usize = 10_000;
+/// How many tasks of a framework may have updates waiting before its executors may not begin with another one.
+/// They may report on tasks that the agent does not know, and so make up as many as they like.
+pub const STREAMS_MAX: usize = 100_000;
 /// How many acknowledged updates of a task are remembered, to recognise the repetition of one. An executor
 /// repeats only what the agent has not confirmed, so a repetition never lags further behind.
 const REMEMBERED_MAX: usize = 1_000;
@@ -62,6 +66,12 @@ pub enum UpdateError {
     /// Without a uuid nobody could acknowledge it.
     #[error("the status update of task `{task}` has no uuid")]
     NoUuid {
+        /// The task.
+        task: String,
+    },
+    /// Too many tasks have some that wait.
+    #[error("no update of task `{task}` is taken: {STREAMS_MAX} of its framework have some that wait")]
+    TooManyTasks {
         /// The task.
         task: String,
     },
@@ -135,12 +145,14 @@ pub struct Streams {
     /// While no master listens nothing is sent; what waits is sent again on [`Streams::resume`].
     paused: bool,
     streams: BTreeMap<TaskKey, Stream>,
+    /// How many of them each framework has.
+    counts: BTreeMap<FrameworkId, usize>,
 }
 
 impl Default for Streams {
     /// Paused, as an agent starts: no master knows it yet.
     fn default() -> Streams {
-        Streams { paused: true, streams: BTreeMap::new() }
+        Streams { paused: true, streams: BTreeMap::new(), counts: BTreeMap::new() }
     }
 }
 
@@ -159,6 +171,14 @@ impl Streams {
         };
         let key =
             TaskKey { framework_id: update.framework_id.clone(), task_id: update.status.task_id.clone() };
+        let of_executor = update.status.source == Some(Source::Executor as i32);
+        if !self.streams.contains_key(&key) {
+            let n_streams = self.counts.entry(key.framework_id.clone()).or_default();
+            if of_executor && *n_streams >= STREAMS_MAX {
+                return Err(UpdateError::TooManyTasks { task: task() });
+            }
+            *n_streams += 1;
+        }
         let stream = self.streams.entry(key.clone()).or_default();
         if stream.knows(&uuid) {
             return Ok(Vec::new());
@@ -211,6 +231,12 @@ impl Streams {
         if terminal {
             // Whatever is queued behind the end of a task says nothing any more.
             self.streams.remove(key);
+            if let Some(n_streams) = self.counts.get_mut(&key.framework_id) {
+                *n_streams = n_streams.saturating_sub(1);
+                if *n_streams == 0 {
+                    self.counts.remove(&key.framework_id);
+                }
+            }
             return Ok(Acknowledged { terminal, effects });
         }
         stream.pending.pop_front();
@@ -257,6 +283,7 @@ impl Streams {
     /// Forgets a framework's updates: it was removed, nobody waits for them.
     pub fn forget(&mut self, framework_id: &FrameworkId) {
         self.streams.retain(|key, _| key.framework_id != *framework_id);
+        self.counts.remove(framework_id);
     }
 
     /// The tasks that have updates waiting.

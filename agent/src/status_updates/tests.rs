@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::internal::{StatusUpdate, status_update_record};
+use api::v1::task_status::Source;
 use api::v1::{FrameworkId, TaskId, TaskState, TaskStatus};
 
 use super::streams::*;
@@ -146,6 +147,35 @@ fn updates_without_a_uuid_or_beyond_the_bound_are_refused() {
     streams.update(end(PENDING_MAX + 1), None).unwrap();
     assert!(streams.is_ending(&key("t")));
     assert!(matches!(streams.update(end(PENDING_MAX + 2), None), Err(UpdateError::TooManyPending { .. })));
+}
+
+#[test]
+fn an_executor_cannot_make_up_tasks_without_end_and_the_agent_is_not_hindered() {
+    let mut streams = Streams::default();
+    let of = |task: usize, source: Source| {
+        let mut update = update(&task.to_string(), 1, TaskState::TaskRunning);
+        update.status.source = Some(source as i32);
+        update
+    };
+    for task in 0..STREAMS_MAX {
+        streams.update(of(task, Source::Executor), None).unwrap();
+    }
+    let another = streams.update(of(STREAMS_MAX, Source::Executor), None);
+    assert!(matches!(another, Err(UpdateError::TooManyTasks { .. })));
+    streams.update(of(0, Source::Executor), None).unwrap();
+    streams.update(of(STREAMS_MAX, Source::Agent), None).unwrap();
+    let other = StatusUpdate { framework_id: "g".into(), ..of(STREAMS_MAX, Source::Executor) };
+    streams.update(other, None).unwrap();
+    // What is settled makes room.
+    for task in 0..2 {
+        let mut end = of(task, Source::Executor);
+        end.status.state = TaskState::TaskFinished as i32;
+        end.uuid = Some(vec![2; 16]);
+        streams.update(end, None).unwrap();
+        streams.acknowledge(&key(&task.to_string()), &[1; 16]).unwrap();
+        assert!(streams.acknowledge(&key(&task.to_string()), &[2; 16]).unwrap().terminal);
+    }
+    streams.update(of(STREAMS_MAX + 1, Source::Executor), None).unwrap();
 }
 
 #[test]

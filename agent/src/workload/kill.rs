@@ -100,17 +100,17 @@ impl Workload {
         if matches!(executor.state, ExecutorState::Terminating | ExecutorState::Terminated) {
             return;
         }
+        // One that was never heard of has nothing to end; one whose stream broke hears it if it subscribes again.
+        let has_time = executor.state == ExecutorState::Running;
         executor.state = ExecutorState::Terminating;
         let container_id = container_id.to_owned();
-        match executor.tell(ExecutorEvent::Shutdown) {
-            Some(tell) => {
-                turn.push(Effect::Tell(Box::new(tell)));
-                let delay = executor.shutdown_grace(default);
-                turn.push(Effect::After { delay, container_id, timeout: Timeout::Shutdown });
-            }
-            // One that cannot be asked cannot use its time either.
-            None => turn.push(Effect::Destroy { container_id }),
-        }
+        turn.effects.extend(executor.tell(ExecutorEvent::Shutdown).map(|tell| Effect::Tell(Box::new(tell))));
+        turn.push(if has_time {
+            let delay = executor.shutdown_grace(default);
+            Effect::After { delay, container_id, timeout: Timeout::Shutdown }
+        } else {
+            Effect::Destroy { container_id }
+        });
     }
 
     /// The framework is over: everything of it ends, and nobody is told of its tasks.

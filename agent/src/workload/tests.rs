@@ -428,6 +428,34 @@ fn a_master_that_entered_an_executor_hears_when_it_was_not_launched() {
 }
 
 #[test]
+fn an_executor_whose_stream_broke_has_its_time_to_end_all_the_same() {
+    let mut story = Story::new();
+    story.run(executor_task("t", "e"), Some(true));
+    let (container, id) = (story.container(), ExecutorId::from("e"));
+    let subscribed =
+        story.step("subscribe", |workload, turn| workload.subscribe(&fw(), &id, &[], vec![], turn));
+    assert_eq!(subscribed, Ok(Subscription::Accepted { container_id: container.clone() }));
+    story.workload.stream_closed(&container);
+    story.step("shut down", |workload, turn| workload.shutdown_executor(&fw(), &id, turn));
+    let again = story.step("subscribe", |workload, turn| workload.subscribe(&fw(), &id, &[], vec![], turn));
+    assert_eq!(again, Ok(Subscription::Shutdown));
+    story.step("time is up", |workload, turn| workload.shutdown_timeout(&container, turn));
+    story.check(expect![[r#"
+        run t
+            launch c1 e
+            after 60s Registration
+        subscribe
+            tell e registered
+            tell e launch t
+        shut down
+            after 5s Shutdown
+        subscribe
+        time is up
+            destroy c1
+    "#]]);
+}
+
+#[test]
 fn a_task_that_waits_in_an_executor_which_is_ending_shares_its_end() {
     let mut story = Story::new();
     story.run(executor_task("t", "e"), Some(true));
