@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What is to be ended, newest last.
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
+/// Held by whoever ends the bench, until it has ended: an interruption makes the bench itself fail, too.
+static ENDING: Mutex<()> = Mutex::new(());
+
 /// What is to be removed.
 static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -27,7 +30,7 @@ fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
 }
 
 /// Ends what was started and removes what was written: newest first, so that agents go before their masters.
-pub fn clean_up() {
+fn clean_up() {
     let running = std::mem::take(&mut *lock(&RUNNING));
     for pid in running.into_iter().rev() {
         end(pid);
@@ -69,6 +72,7 @@ pub fn run(bench: impl FnOnce() -> Result<(), Box<dyn std::error::Error>>) -> ! 
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
+                let _ending = lock(&ENDING);
                 clean_up();
                 std::process::exit(130);
             });
@@ -78,6 +82,7 @@ pub fn run(bench: impl FnOnce() -> Result<(), Box<dyn std::error::Error>>) -> ! 
         eprintln!("an interruption will leave processes behind: {error}");
     }
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(bench));
+    let _ending = lock(&ENDING);
     clean_up();
     std::process::exit(match outcome {
         Ok(Ok(())) => 0,
@@ -172,8 +177,8 @@ impl Daemon {
 
     /// Ends it now.
     pub fn end(self) {
-        lock(&RUNNING).retain(|pid| *pid != self.pid);
         end(self.pid);
+        lock(&RUNNING).retain(|pid| *pid != self.pid);
     }
 }
 
