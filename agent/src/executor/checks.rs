@@ -222,11 +222,22 @@ pub(super) fn status_of(check: &CheckInfo, finding: &Finding) -> CheckStatusInfo
 pub(super) fn probe_network(probe: &Probe, timeout: Duration) -> Finding {
     match probe {
         Probe::Tcp { address } => Finding::Connected(TcpStream::connect_timeout(address, timeout).is_ok()),
-        Probe::Http { https: false, address, path } => ask(*address, path, timeout).map_or_else(
-            |error| Finding::Nothing(format!("http://{address}{path}: {error}")),
-            Finding::Answered,
-        ),
-        Probe::Http { https: true, address, path } => ask_with_curl(*address, path, timeout),
+        Probe::Http { https: false, address, path } => {
+            let url = format!("http://{address}{path}");
+            match ask(*address, path, timeout) {
+                // A redirection is followed, where there is a program that does.
+                Ok(status) if (300..400).contains(&status) => {
+                    ask_with_curl(&url, timeout).unwrap_or(Finding::Answered(status))
+                }
+                Ok(status) => Finding::Answered(status),
+                Err(error) => Finding::Nothing(format!("{url}: {error}")),
+            }
+        }
+        Probe::Http { https: true, address, path } => {
+            let url = format!("https://{address}{path}");
+            let failed = |error| Finding::Nothing(format!("{url}: curl could not be run: {error}"));
+            ask_with_curl(&url, timeout).unwrap_or_else(failed)
+        }
         Probe::Command(_) => Finding::Nothing("a command is not probed over the network".to_owned()),
     }
 }
@@ -252,22 +263,22 @@ fn ask(address: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<u1
     text.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)?.parse().ok()).ok_or_else(invalid)
 }
 
-/// The same over TLS, which is left to a program that knows it; whose certificate it is does not matter.
-fn ask_with_curl(address: SocketAddr, path: &str, timeout: Duration) -> Finding {
+/// The same over TLS, or along redirections, which is left to a program that knows it; whose certificate it is
+/// does not matter. An error when there is no such program.
+fn ask_with_curl(url: &str, timeout: Duration) -> std::io::Result<Finding> {
     let output = Command::new("curl")
         .args(["-s", "-S", "-L", "-k", "-w", "%{http_code}", "-o", "/dev/null", "-g", "--max-time"])
         .arg(timeout.as_secs().max(1).to_string())
-        .arg(format!("https://{address}{path}"))
+        .arg(url)
         .stdin(Stdio::null())
-        .output();
-    let failed = |reason: String| Finding::Nothing(format!("https://{address}{path}: {reason}"));
-    match output {
-        Err(error) => failed(format!("curl could not be run: {error}")),
-        Ok(output) => match String::from_utf8_lossy(&output.stdout).trim().parse() {
-            Ok(status) if status > 0 => Finding::Answered(status),
-            _ => failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(200).collect()),
-        },
-    }
+        .output()?;
+    Ok(match String::from_utf8_lossy(&output.stdout).trim().parse() {
+        Ok(status) if status > 0 => Finding::Answered(status),
+        _ => {
+            let reason: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(200).collect();
+            Finding::Nothing(format!("{url}: {reason}"))
+        }
+    })
 }
 
 #[cfg(test)]
@@ -316,6 +327,32 @@ mod tests {
         };
         assert_eq!(plan_health(&endless).unwrap().timeout, NO_TIMEOUT);
         assert_eq!(plan_check(&CheckInfo::default()), None);
+    }
+
+    #[test]
+    fn a_redirection_is_followed_where_curl_is_there_to_do_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut asked = [0; 8];
+                stream.read_exact(&mut asked).unwrap();
+                let answer = match &asked {
+                    b"GET /up " => "302 Found\r\nLocation: /there",
+                    _ => "503 Service Unavailable",
+                };
+                write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+                // The rest of the request is read, so that the answer is not lost with it.
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let there_is_curl = Command::new("curl").arg("--version").output().is_ok();
+        let probe = Probe::Http { https: false, address, path: "/up".into() };
+        let expected = Finding::Answered(if there_is_curl { 503 } else { 302 });
+        assert_eq!(probe_network(&probe, Duration::from_secs(10)), expected);
     }
 
     #[test]
