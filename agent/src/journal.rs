@@ -30,19 +30,23 @@ pub(crate) trait Journaled: Process {
 /// What waits, in order.
 pub(crate) struct Journal<P: Process> {
     items: VecDeque<Item<P>>,
+    /// How many of them are writes: without any, none is looked for.
+    n_writes: usize,
     /// A write or a wait is under way, or the queue is being worked off.
     busy: bool,
 }
 
 impl<P: Process> Default for Journal<P> {
     fn default() -> Journal<P> {
-        Journal { items: VecDeque::new(), busy: false }
+        Journal { items: VecDeque::new(), n_writes: 0, busy: false }
     }
 }
 
 /// Adds a change on disk.
 pub(crate) fn write<P: Journaled>(process: &mut P, write: Write) {
-    process.journal().items.push_back(Item::Write(write));
+    let journal = process.journal();
+    journal.n_writes += 1;
+    journal.items.push_back(Item::Write(write));
 }
 
 /// Adds what may happen once everything before it has.
@@ -64,7 +68,7 @@ pub(crate) fn run<P: Journaled>(process: &mut P, ctx: &mut Context<P>) {
         return;
     }
     loop {
-        let writes = take_writes(&mut process.journal().items);
+        let writes = take_writes(process.journal());
         if !writes.is_empty() {
             let done = ctx.blocking(move || writes.iter().try_for_each(Write::perform));
             return ctx.then(done, |process, done, ctx| {
@@ -97,7 +101,11 @@ pub(crate) fn run<P: Journaled>(process: &mut P, ctx: &mut Context<P>) {
 
 /// Takes the writes up to the next wait. Those from behind a `Then` come earlier than they must, which is
 /// never wrong: the disk may know more than the world does, only not less.
-fn take_writes<P: Process>(items: &mut VecDeque<Item<P>>) -> Vec<Write> {
+fn take_writes<P: Process>(journal: &mut Journal<P>) -> Vec<Write> {
+    if journal.n_writes == 0 {
+        return Vec::new();
+    }
+    let items = &mut journal.items;
     let until = items.iter().position(|item| matches!(item, Item::Wait(_))).unwrap_or(items.len());
     if !items.iter().take(until).any(|item| matches!(item, Item::Write(_))) {
         return Vec::new();
@@ -111,6 +119,7 @@ fn take_writes<P: Process>(items: &mut VecDeque<Item<P>>) -> Vec<Write> {
         }
     }
     items.extend(behind);
+    journal.n_writes -= writes.len();
     writes
 }
 
