@@ -6,12 +6,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll};
 
-use actix::{Actor, Addr, Context as ActixContext, Handler, Message};
+use actix::{Actor, ActorFuture, Addr, AsyncContext, Context as ActixContext};
 use actix_rt::ArbiterHandle;
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::Arena;
@@ -31,6 +34,10 @@ const ROOM_KEPT: usize = 4096;
 pub(crate) struct WorkerShared {
     id: usize,
     inbox: Mutex<Inbox>,
+    /// Wakes the worker. It is no message of actix's: those are made and queued anew for each waking, and a
+    /// worker that serves faster than another sends is woken for every single event.
+    waker: AtomicWaker,
+    /// Held so that the actor lives.
     address: OnceLock<Addr<Worker>>,
     keys: Mutex<Keys>,
     /// Turns taken so far, for `Clock::settle`.
@@ -96,17 +103,13 @@ pub(crate) struct Worker {
     parcels: Vec<(u64, Parcel)>,
 }
 
-/// Tells a worker to look into its inbox.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Wake;
-
 impl Worker {
     pub(crate) fn start_on(arbiter: &ArbiterHandle) -> Arc<WorkerShared> {
         static IDS: AtomicUsize = AtomicUsize::new(1);
         let shared = Arc::new(WorkerShared {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             inbox: Mutex::default(),
+            waker: AtomicWaker::new(),
             address: OnceLock::new(),
             keys: Mutex::default(),
             turns: AtomicU64::new(0),
@@ -323,13 +326,7 @@ impl WorkerShared {
             !std::mem::replace(&mut inbox.awake, true)
         };
         if slept {
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(address) = self.address.get() {
-            address.do_send(Wake);
+            self.waker.wake();
         }
     }
 
@@ -337,7 +334,7 @@ impl WorkerShared {
     /// by a connection or a timer.
     fn stir(&self, local: &WorkerLocal) {
         if !local.awake.replace(true) && !std::mem::replace(&mut self.inbox.lock().awake, true) {
-            self.wake();
+            self.waker.wake();
         }
     }
 
@@ -406,17 +403,34 @@ impl Arena for WorkerShared {
 
 impl Actor for Worker {
     type Context = ActixContext<Self>;
+
+    fn started(&mut self, ctx: &mut ActixContext<Self>) {
+        ctx.spawn(Turns);
+    }
 }
 
-impl Handler<Wake> for Worker {
-    type Result = ();
+/// The worker's turns, one after the other, for as long as the program runs.
+struct Turns;
 
-    fn handle(&mut self, _: Wake, ctx: &mut ActixContext<Self>) {
-        use actix::AsyncContext;
-        self.local.awake.set(true);
-        if self.turn() {
-            self.shared.turns.fetch_add(1, Ordering::SeqCst);
-            ctx.address().do_send(Wake);
+impl ActorFuture<Worker> for Turns {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        worker: &mut Worker,
+        _: &mut ActixContext<Worker>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        // Before the worker can fall asleep: who finds it asleep wakes it by this.
+        worker.shared.waker.register(task.waker());
+        // The actor may be polled for reasons of its own; then nobody has said that it is awake.
+        worker.shared.inbox.lock().awake = true;
+        worker.local.awake.set(true);
+        if worker.turn() {
+            worker.shared.turns.fetch_add(1, Ordering::SeqCst);
+            // Behind the arbiter's other tasks.
+            task.waker().wake_by_ref();
         }
+        Poll::Pending
     }
 }
