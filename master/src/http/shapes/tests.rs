@@ -1,7 +1,5 @@
 //! The documents of clusters small and large.
 
-use std::time::Instant;
-
 use api::v1::{FrameworkId, MasterInfo, TaskStatus};
 use imbl::{OrdMap, Vector};
 use libprocess::{Time, Upid};
@@ -87,22 +85,4 @@ fn the_document_holds_every_agent_and_task() {
     assert_eq!(framework["completed_tasks"].as_array().unwrap().len(), 5);
     assert_eq!(framework["used_resources"]["cpus"], 30.0);
     assert_eq!(document["slaves"][0]["resources"]["ports"], "[31000-32000]");
-}
-
-#[test]
-#[ignore = "a measurement; run it optimised"]
-fn how_long_the_largest_document_takes() {
-    for (n_agents, n_tasks) in [(1_000, 100_000), (10_000, 100_000)] {
-        let snapshot = snapshot(n_agents, n_tasks);
-        for round in ["first", "again", "again"] {
-            let mut out = Vec::new();
-            let began = Instant::now();
-            state(&snapshot, &mut out);
-            println!(
-                "{n_agents} agents, {n_tasks}+{n_tasks} tasks, {round}: {:?}, {} MB",
-                began.elapsed(),
-                out.len() >> 20
-            );
-        }
-    }
 }
