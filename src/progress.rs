@@ -86,6 +86,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    #[expect(clippy::disallowed_methods, reason = "no actor: it shows people how far something is")]
     fn new(unit: &'static str) -> Lines {
         Lines { unit, begun: Instant::now(), next: LINE_EVERY }
     }

@@ -19,6 +19,8 @@
 //! Not here yet: finding containers again after a restart (what it needs is written already), control
 //! groups, namespaces, images and volumes, groups of tasks, authentication.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test waits with a deadline"))]
+
 mod actor;
 pub mod checkpoint;
 pub mod command_task;

@@ -1,6 +1,7 @@
 //! Command tasks from launch to acknowledged end, with real processes.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 mod common;
 

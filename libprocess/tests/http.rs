@@ -1,6 +1,7 @@
 //! What a node answers over real sockets.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

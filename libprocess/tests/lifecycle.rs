@@ -1,6 +1,7 @@
 //! Ids, ends and what hangs on them: what processes of one node may rely on when others come and go.
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};

@@ -2,6 +2,7 @@
 
 // Test helpers fail by panicking, as tests do.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,7 @@
 //! What processes of one node promise each other.
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The master with agents and drivers that speak libprocess messages.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! `/api/v1/scheduler` over TCP.
 #![allow(clippy::unwrap_used)] // A test.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Real daemons for tests, and ways to wait for what they do.
 #![allow(dead_code)] // Each test file uses its part.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

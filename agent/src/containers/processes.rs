@@ -197,6 +197,7 @@ fn kill_all(top: u32, mut stopped: BTreeSet<u32>) {
 /// Kills what containers that have ended left behind, and collects it. Whether nothing is left.
 ///
 /// Blocks for as long as the killed take to vanish, milliseconds as a rule.
+#[expect(clippy::disallowed_methods, reason = "it runs off the actors")]
 pub fn sweep() -> bool {
     let own_session = getsid(None).map_or(0, |session| session.as_raw() as u32);
     for round in 0..SWEEP_ROUNDS_MAX {

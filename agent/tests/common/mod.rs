@@ -1,5 +1,6 @@
 //! An agent of flesh and blood, and a master that only listens and says what it is told to say.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! A master and an agent that do what a test says, and waiting for something to be so.
 // Each test program compiles this and uses a part.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::time::{Duration, Instant};
 

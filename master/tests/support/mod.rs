@@ -1,5 +1,6 @@
 //! A node with a master, and the least that can pass for an agent and for a driver.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Tests; each binary uses some of it.
+#![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 pub mod http;
 
