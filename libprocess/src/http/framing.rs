@@ -12,7 +12,7 @@ pub(crate) enum Framing {
     Head {
         /// Something but empty lines has been seen; those before a request mean nothing.
         begun: bool,
-        /// Nothing but perhaps a carriage return since the last line feed.
+        /// Nothing but carriage returns since the last line feed.
         at_line_start: bool,
     },
     /// A body of which that many bytes are to come.
@@ -48,7 +48,7 @@ impl Framing {
                 while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
                     let line = &rest[..end];
                     rest = &rest[end + 1..];
-                    let empty = *at_line_start && matches!(line, [] | [b'\r']);
+                    let empty = *at_line_start && is_empty(line);
                     *at_line_start = true;
                     if !empty {
                         *begun = true;
@@ -57,7 +57,7 @@ impl Framing {
                         return bytes.len() - rest.len();
                     }
                 }
-                if !matches!(rest, [] | [b'\r']) {
+                if !is_empty(rest) {
                     *at_line_start = false;
                 }
                 bytes.len()
@@ -80,6 +80,11 @@ impl Framing {
             Framing::Done => 0,
         }
     }
+}
+
+/// A second carriage return is the parser's to refuse; here it must not matter in which piece it came.
+fn is_empty(line: &[u8]) -> bool {
+    line.iter().all(|&byte| byte == b'\r')
 }
 
 impl Chunked {
@@ -149,6 +154,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
             "GET / HTTP/1.1\nHost: x\n\n",
             "\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\n\r\r\n",
         ] {
             for piece in 1..=head.len() + 3 {
                 let bytes = format!("{head}GET");
