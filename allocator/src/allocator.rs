@@ -29,6 +29,8 @@ pub struct Allocator {
     pub(crate) options: Options,
     pub(crate) pool: Pool,
     pub(crate) agents: Slab<Agent>,
+    /// How many agents were ever added.
+    pub(crate) n_joined: u64,
     pub(crate) agent_keys: HashMap<AgentId, AgentKey>,
     pub(crate) frameworks: Slab<Framework>,
     pub(crate) framework_keys: HashMap<FrameworkId, FrameworkKey>,
@@ -67,6 +69,7 @@ impl Allocator {
             pool: Pool::new(&options.fair_sharing_excluded_resource_names),
             options,
             agents: Slab::new(),
+            n_joined: 0,
             agent_keys: HashMap::new(),
             frameworks: Slab::new(),
             framework_keys: HashMap::new(),

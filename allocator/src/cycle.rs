@@ -1,7 +1,7 @@
 //! One round of deciding who is offered what.
 //!
 //! ```text
-//! for each candidate agent, in random order:
+//! for each candidate agent, in an order drawn anew:
 //!     for each role, the one with the smallest share first:
 //!         for each of its frameworks, the one with the smallest share first:
 //!             offer it everything on the agent that it may have and has not refused
@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 
 use api::resources::{Entry, Resources};
 use rand::Rng;
-use rand::seq::SliceRandom;
 
 use crate::agents::Agent;
 use crate::allocation::{AgentAllocation, Allocation, FrameworkAllocation};
@@ -31,14 +30,15 @@ use crate::{Allocator, Options, Time};
 impl Allocator {
     /// Decides what to offer from the candidates, and counts it as held. Does nothing while paused.
     ///
-    /// `rng` draws the order of agents. Refusals that ended before `now` are forgotten first.
+    /// `rng` draws a seed for the order of agents, see [`order_key`](crate::order_key). Refusals that ended before `now` are forgotten first.
     pub fn cycle(&mut self, now: Time, rng: &mut impl Rng) -> Allocation {
         if self.paused {
             return Allocation::default();
         }
         self.expire_refusals(now);
+        let seed = rng.next_u64();
         let mut agents = self.take_candidates();
-        agents.shuffle(rng);
+        agents.sort_by_cached_key(|agent| self.agents[agent.0].order_in(seed));
         let mut allocation = Allocation::default();
         let mut places: BTreeMap<FrameworkKey, usize> = BTreeMap::new();
         for agent in agents {

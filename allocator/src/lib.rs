@@ -33,6 +33,7 @@ mod options;
 pub mod sorter;
 
 pub use actor::AllocatorProcess;
+pub use agents::order_key;
 pub use allocation::{AgentAllocation, Allocation, FrameworkAllocation};
 pub use allocator::Allocator;
 pub use error::AllocatorError;

@@ -31,7 +31,9 @@ impl Allocator {
         }
         let amounts = self.amounts(&total);
         self.pool.grow(&amounts);
-        let agent = AgentKey(self.agents.insert(Agent::new(id.clone(), info, capabilities, total, amounts)));
+        let state = Agent::new(id.clone(), self.n_joined, info, capabilities, total, amounts);
+        self.n_joined += 1;
+        let agent = AgentKey(self.agents.insert(state));
         self.agent_keys.insert(id.clone(), agent);
         for (framework_id, resources) in used.iter().filter(|(_, resources)| !resources.is_empty()) {
             match self.framework_keys.get(framework_id) {
