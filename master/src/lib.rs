@@ -30,6 +30,6 @@ pub mod validation;
 
 pub use actor::Master;
 pub use flags::{Flags, InvalidFlag};
-pub use http::API_LEVEL;
+pub use http::{API_LEVEL, version_document};
 pub use ids::Ids;
 pub use start::{Handle, PROCESS_ID, Prepared, StartError, prepare, start};

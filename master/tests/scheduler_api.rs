@@ -229,6 +229,12 @@ fn documents_have_their_shapes() {
     let version = get(address, "/version").json();
     assert_eq!(version["version"], "1.11.0");
     assert_eq!(version["implementation"]["name"], "mesos-rs");
+    for document in [&version, &state] {
+        assert_eq!(
+            (&document["build_date"], &document["build_time"], &document["build_user"]),
+            (&"".into(), &0.0.into(), &"".into())
+        );
+    }
     assert_eq!((get(address, "/health").status, get(address, "/master/health").status), (200, 200));
     let redirect = get(address, "/redirect");
     assert_eq!(redirect.status, 307);

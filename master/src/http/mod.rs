@@ -23,16 +23,26 @@ pub(crate) fn health(_: Request) -> Answer {
 
 /// `/version`: the API level as Mesos's version, and what is really running.
 pub(crate) fn version(request: Request) -> Answer {
+    json(&request, version_document()).into()
+}
+
+/// What `/version` shows, of a master as of any other node of this program: a JSON object with the level of
+/// Mesos's API as the version, since clients parse it, and what is really running beside it.
+pub fn version_document() -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
     write_version(&mut object);
     object.end();
-    json(&request, out).into()
+    out
 }
 
 /// The fields every document begins with.
 pub(crate) fn write_version(object: &mut Object<'_>) {
     object.field("version", API_LEVEL);
+    // A build can be repeated byte for byte, so it knows neither when nor by whom it was made.
+    object.field("build_date", "");
+    object.serialize("build_time", &0.0);
+    object.field("build_user", "");
     let mut implementation = object.object("implementation");
     implementation.field("name", "mesos-rs");
     implementation.field("version", env!("CARGO_PKG_VERSION"));
