@@ -292,6 +292,7 @@ impl Master {
             Effect::Count(name) => self.count(name, ctx),
             Effect::CountOf(id, name) => self.per_framework.count(&self.cluster, &id, &name, ctx),
             Effect::AddTo(id, name, change) => self.per_framework.add(&self.cluster, &id, &name, change, ctx),
+            Effect::ShowRoles(id) => self.per_framework.show_roles(&self.cluster, &id, ctx),
             Effect::StopCounting(id) => self.per_framework.forget(&self.cluster, &id, ctx),
         }
     }

@@ -248,6 +248,8 @@ pub enum Effect {
     CountOf(FrameworkId, String),
     /// A number of a framework rose or fell; the name below the framework's own.
     AddTo(FrameworkId, String, f64),
+    /// The roles of a framework, or which of them are suppressed, changed.
+    ShowRoles(FrameworkId),
     /// Nothing is counted for a framework any more.
     StopCounting(FrameworkId),
 }

@@ -76,6 +76,7 @@ impl Cluster {
         if let Some(framework) = self.frameworks.get_mut(&id) {
             framework.active = true;
         }
+        self.push(Effect::ShowRoles(id.clone()));
         let info = Box::new(self.frameworks.get(&id).map(|it| (*it.info).clone()).unwrap_or(info));
         self.allocator(AllocatorCall::AddFramework {
             id: id.clone(),
@@ -183,6 +184,7 @@ impl Cluster {
         framework.recovered = true;
         let info = Box::new((*framework.info).clone());
         self.frameworks.insert(framework);
+        self.push(Effect::ShowRoles(id.clone()));
         self.allocator(AllocatorCall::AddFramework {
             id: id.clone(),
             info,
@@ -214,6 +216,7 @@ impl Cluster {
         framework.options = Arc::new(options);
         let roles = framework.roles();
         let offers = framework.offers.clone();
+        self.push(Effect::ShowRoles(id.clone()));
         for offer_id in &offers {
             if self.offers.get(offer_id).is_some_and(|offer| !roles.contains(&offer.role)) {
                 self.rescind_offer(offer_id);

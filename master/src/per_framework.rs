@@ -1,6 +1,6 @@
 //! What is counted for each framework, below `master/frameworks/<name>/<id>/`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use api::v1::FrameworkId;
 use libprocess::Context;
@@ -81,6 +81,27 @@ impl PerFramework {
         counted.gauges.entry(name.to_owned()).or_insert_with_key(make).add(change);
     }
 
+    /// Shows for each role of a framework whether it is suppressed, and for no other.
+    pub(crate) fn show_roles(&mut self, cluster: &Cluster, id: &FrameworkId, ctx: &mut Context<Master>) {
+        let Some(framework) = cluster.frameworks.get(id) else { return };
+        let quiet: BTreeSet<&String> = framework.options.suppressed_roles.iter().collect();
+        let roles = framework.roles().into_iter();
+        let roles: BTreeMap<_, _> = roles.map(|role| (suppressed(&role), quiet.contains(&role))).collect();
+        let counted = self.of(cluster, id);
+        let prefix = &counted.prefix;
+        counted.gauges.retain(|name, _| {
+            let kept = !name.starts_with(ROLES) || roles.contains_key(name);
+            if !kept {
+                ctx.metrics().remove(&format!("{prefix}{name}"));
+            }
+            kept
+        });
+        for (name, suppressed) in roles {
+            let make = |name: &String| ctx.metrics().gauge(&format!("{prefix}{name}"));
+            counted.gauges.entry(name).or_insert_with_key(make).set(f64::from(suppressed));
+        }
+    }
+
     /// Takes the metrics of a framework away.
     pub(crate) fn forget(&mut self, cluster: &Cluster, id: &FrameworkId, ctx: &mut Context<Master>) {
         let speaks = |principal: &str| {
@@ -99,6 +120,13 @@ impl PerFramework {
             ctx.metrics().remove(&format!("{}{name}", counted.prefix));
         }
     }
+}
+
+const ROLES: &str = "roles/";
+
+/// The gauge of a role, below the framework's own; a nested role's name is several components there too.
+fn suppressed(role: &str) -> String {
+    format!("{ROLES}{role}/suppressed")
 }
 
 /// A name as one component of a metric's name: all but letters, digits and `-_.` percent-encoded.

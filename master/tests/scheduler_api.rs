@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, call, event};
-use api::v1::{FrameworkInfo, TaskState};
+use api::v1::{FrameworkInfo, TaskState, framework_info};
 use libprocess::Node;
 use support::http::{Reply, SCHEDULER, Scheduler, get, request};
 use support::*;
@@ -263,6 +263,60 @@ fn documents_have_their_shapes() {
     ] {
         assert_eq!(metrics[name], value, "{name}");
     }
+}
+
+#[test]
+fn metrics_tell_suppressed_roles_and_operations() {
+    let cluster = Cluster::start();
+    let multi_role = framework_info::capability::Type::MultiRole.into();
+    let info = FrameworkInfo {
+        roles: vec!["a".into(), "b/c".into()],
+        capabilities: vec![framework_info::Capability { r#type: Some(multi_role) }],
+        ..framework()
+    };
+    let mut first = subscribe(info.clone());
+    first.subscribe.as_mut().unwrap().suppressed_roles = vec!["b/c".into()];
+    let mut scheduler = Scheduler::subscribe(cluster.address(), &first, false);
+    let id = scheduler.framework_id.clone();
+    let metrics = || get(cluster.address(), "/metrics/snapshot").json();
+    let suppressed =
+        |role: &str| metrics()[format!("master/frameworks/test/{id}/roles/{role}/suppressed")].clone();
+    assert_eq!((suppressed("a"), suppressed("b/c")), (0.0.into(), 1.0.into()));
+
+    let offer = scheduler.wait(event::Type::Offers).offers.unwrap().offers.remove(0);
+    let launch = Operation {
+        r#type: Some(operation::Type::Launch.into()),
+        launch: Some(operation::Launch { task_infos: vec![command(&offer.agent_id, "t1")] }),
+        ..Default::default()
+    };
+    let reserve = Operation { r#type: Some(operation::Type::Reserve.into()), ..Default::default() };
+    let accept = call::Accept { offer_ids: vec![offer.id], operations: vec![launch, reserve], filters: None };
+    assert_eq!(scheduler.call(Call { accept: Some(accept), ..of(call::Type::Accept) }).status, 202);
+    let counted = metrics();
+    for (name, value) in [
+        (format!("master/frameworks/test/{id}/operations"), 1.0),
+        (format!("master/frameworks/test/{id}/operations/launch"), 1.0),
+        ("master/operations/error".to_owned(), 1.0),
+        ("master/operations/reserve/error".to_owned(), 1.0),
+    ] {
+        assert_eq!(counted[&name], value, "{name}");
+    }
+
+    let suppress = Some(call::Suppress { roles: vec!["a".into()] });
+    assert_eq!(scheduler.call(Call { suppress, ..of(call::Type::Suppress) }).status, 202);
+    assert_eq!((suppressed("a"), suppressed("b/c")), (1.0.into(), 1.0.into()));
+    assert_eq!(scheduler.call(of(call::Type::Revive)).status, 202, "of all roles");
+    assert_eq!((suppressed("a"), suppressed("b/c")), (0.0.into(), 0.0.into()));
+    let framework_info =
+        FrameworkInfo { id: Some(id.as_str().into()), roles: vec!["a".into(), "d".into()], ..info };
+    let update_framework = Some(call::UpdateFramework {
+        framework_info,
+        suppressed_roles: vec!["d".into()],
+        ..Default::default()
+    });
+    assert_eq!(scheduler.call(Call { update_framework, ..of(call::Type::UpdateFramework) }).status, 200);
+    assert_eq!((suppressed("a"), suppressed("d")), (0.0.into(), 1.0.into()));
+    assert!(suppressed("b/c").is_null(), "a role it has left");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use api::v1::{
 
 use crate::agents::Agent;
 use crate::cluster::Cluster;
-use crate::effect::{AgentMessage, AllocatorCall, Connection};
+use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect};
 use crate::tasks::TaskRecord;
 use crate::validation;
 use crate::validation::health::infer_health_check_type;
@@ -82,7 +82,8 @@ impl Cluster {
         use operation::Type;
         let has_id = operation.id.is_some();
         match (operation.r#type(), operation.launch, operation.launch_group) {
-            (Type::Launch, Some(launch), _) => {
+            (kind @ Type::Launch, Some(launch), _) => {
+                self.count_operation(framework_id, kind);
                 for mut task in launch.task_infos {
                     let result = if has_id {
                         Err("A LAUNCH operation must not have an id".to_owned())
@@ -101,7 +102,8 @@ impl Cluster {
                     }
                 }
             }
-            (Type::LaunchGroup, _, Some(launch)) => {
+            (kind @ Type::LaunchGroup, _, Some(launch)) => {
+                self.count_operation(framework_id, kind);
                 let operation::LaunchGroup { mut executor, task_group: mut group } = launch;
                 let result = if has_id {
                     Err("A LAUNCH_GROUP operation must not have an id".to_owned())
@@ -241,6 +243,11 @@ impl Cluster {
         self.add_task(record);
     }
 
+    fn count_operation(&mut self, framework_id: &FrameworkId, kind: operation::Type) {
+        self.count_of(framework_id, "operations");
+        self.count_of(framework_id, format!("operations/{}", kind.as_str_name().to_ascii_lowercase()));
+    }
+
     /// None of an ACCEPT's operations can be carried out.
     fn reject_all(
         &mut self,
@@ -258,7 +265,7 @@ impl Cluster {
                 (operation::Type::Launch, Some(launch), _) => launch.task_infos,
                 (operation::Type::LaunchGroup, _, Some(launch)) => launch.task_group.tasks,
                 _ => {
-                    self.fail_operation(framework_id, operation.id, why);
+                    self.fail_operation(framework_id, operation.id, kind, why);
                     continue;
                 }
             };
@@ -288,12 +295,27 @@ impl Cluster {
             }
             _ => format!("This master does not carry out {} operations", kind.as_str_name()),
         };
-        self.fail_operation(framework_id, id, &why);
+        self.fail_operation(framework_id, id, kind, &why);
     }
 
     /// Drivers have no event for operations, and an operation without id has no name to be told by.
-    fn fail_operation(&mut self, framework_id: &FrameworkId, id: Option<api::v1::OperationId>, why: &str) {
+    fn fail_operation(
+        &mut self,
+        framework_id: &FrameworkId,
+        id: Option<api::v1::OperationId>,
+        kind: operation::Type,
+        why: &str,
+    ) {
         tracing::warn!(framework = %framework_id, why, "dropping an operation");
+        use operation::Type;
+        // Launches count by what becomes of their tasks.
+        if !matches!(kind, Type::Launch | Type::LaunchGroup) {
+            self.count("master/operations/error");
+            if kind != Type::Unknown {
+                let kind = kind.as_str_name().to_ascii_lowercase();
+                self.push(Effect::Count(format!("master/operations/{kind}/error").into()));
+            }
+        }
         let by_stream = matches!(
             self.frameworks.get(framework_id).and_then(|it| it.connection.as_ref()),
             Some(Connection::Stream(_))

@@ -3,7 +3,7 @@
 use api::v1::FrameworkId;
 
 use crate::cluster::Cluster;
-use crate::effect::AllocatorCall;
+use crate::effect::{AllocatorCall, Effect};
 
 impl Cluster {
     pub(crate) fn revive(&mut self, framework_id: &FrameworkId, roles: Vec<String>) {
@@ -41,5 +41,6 @@ impl Cluster {
         if suppressed {
             options.suppressed_roles.extend(roles);
         }
+        self.push(Effect::ShowRoles(framework_id.clone()));
     }
 }
