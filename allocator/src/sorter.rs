@@ -1,4 +1,4 @@
-//! Who is next: clients in a tree, ordered by dominant share.
+//! Who is next: clients in a tree, ordered by dominant share, or by lot.
 //!
 //! A client's path is split at `/`. Inner nodes gather what their clients hold; only leaves are clients.
 //! Where a client has clients below it (`ops` and `ops/db`), the inner node `ops` gets a *virtual leaf* `.`
@@ -10,22 +10,38 @@
 //! order of clients: depth first, inactive clients left out
 //! ```
 //!
-//! Shares are always of the whole cluster, never of the parent's part.
+//! Shares are always of the whole cluster, never of the parent's part. How it goes by lot is told in
+//! `random.rs`; the tree, what clients hold and who is active are the same for both.
 //!
 //! **Cost.** Changes are only noted; [`Sorter::refresh`] then puts right what was touched: one changed child
 //! moves to its new place by binary search, several changed children of one parent cost one sort of that
 //! parent, and only a change of the cluster's totals costs a look at every node.
 
+mod random;
 mod tree;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use rand::Rng;
 use slab::Slab;
 
 use crate::amounts::{Amounts, Pool};
+pub use random::Draws;
+use random::Lottery;
 use tree::{Inner, Kind, Node, Stale, VIRTUAL};
+
+/// By what a [`Sorter`] decides who is next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SorterKind {
+    /// The smallest dominant share divided by weight comes first.
+    #[default]
+    Drf,
+    /// Drawn by lot, the heavier ones sooner, whatever they hold.
+    Random,
+}
 
 /// Clients of type `K` in the order in which they should be served.
 #[derive(Clone, Debug)]
@@ -35,19 +51,47 @@ pub struct Sorter<K> {
     leaves: HashMap<K, usize>,
     /// Weights by path, also of paths that are not in the tree yet. A path not in here weighs 1.
     weights: BTreeMap<String, f64>,
-    /// The [`Pool::version`] under which the order was last established.
-    pool_version: Option<u64>,
+    ranking: Ranking<K>,
+}
+
+/// What the last [`Sorter::refresh`] left for those who ask for an order.
+#[derive(Clone, Debug)]
+enum Ranking<K> {
+    /// The order itself is in the nodes.
+    Drf {
+        /// The [`Pool::version`] under which it was established.
+        pool_version: Option<u64>,
+    },
+    /// `None` once the tree, a weight or who is active has changed.
+    Random(Option<Lottery<K>>),
 }
 
 impl<K: Copy + Eq + Hash + Debug> Default for Sorter<K> {
     fn default() -> Self {
-        let mut nodes = Slab::new();
-        let root = nodes.insert(Node::new("", None, Kind::Inner(Inner::default()), 1.0));
-        Sorter { nodes, root, leaves: HashMap::new(), weights: BTreeMap::new(), pool_version: None }
+        Sorter::new(SorterKind::default())
     }
 }
 
 impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
+    /// A sorter without clients.
+    pub fn new(kind: SorterKind) -> Sorter<K> {
+        let mut nodes = Slab::new();
+        let root = nodes.insert(Node::new("", None, Kind::Inner(Inner::default()), 1.0));
+        let ranking = match kind {
+            SorterKind::Drf => Ranking::Drf { pool_version: None },
+            SorterKind::Random => Ranking::Random(None),
+        };
+        Sorter { nodes, root, leaves: HashMap::new(), weights: BTreeMap::new(), ranking }
+    }
+
+    /// By what this sorter decides.
+    pub fn kind(&self) -> SorterKind {
+        match self.ranking {
+            Ranking::Drf { .. } => SorterKind::Drf,
+            Ranking::Random(_) => SorterKind::Random,
+        }
+    }
+
     /// Adds a client at `path`, inactive and holding nothing.
     ///
     /// False, and nothing happens, if the path or the client is taken, or a component of the path is empty
@@ -141,6 +185,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             true => self.touch(leaf),
             false => self.unlist(leaf),
         }
+        self.forget_lottery();
         true
     }
 
@@ -184,6 +229,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         loop {
             f(&mut self.nodes[at]);
             let Some(parent) = self.nodes[at].parent else { break };
+            // Noted by lot too, where nobody asks: cheaper than to ask whether somebody does.
             self.inner_mut(parent).stale.note(at);
             at = parent;
         }
@@ -244,25 +290,50 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         self.inner(self.root).n_active > 0
     }
 
-    /// Brings the order up to date with all changes since the last call.
+    /// Brings the order, or the chances, up to date with all changes since the last call.
     pub fn refresh(&mut self, pool: &Pool) {
-        if self.pool_version == Some(pool.version()) {
-            self.refresh_below(self.root, pool);
-        } else {
-            self.pool_version = Some(pool.version());
-            let inner: Vec<usize> =
-                self.nodes.iter().filter(|(_, node)| node.is_inner()).map(|(key, _)| key).collect();
-            for at in inner {
-                self.inner_mut(at).stale = Stale::No;
-                self.sort_children(at, pool);
+        match &self.ranking {
+            Ranking::Random(Some(_)) => {}
+            Ranking::Random(None) => self.ranking = Ranking::Random(Some(self.lottery())),
+            Ranking::Drf { pool_version } if *pool_version == Some(pool.version()) => {
+                self.refresh_below(self.root, pool);
+            }
+            Ranking::Drf { .. } => {
+                self.ranking = Ranking::Drf { pool_version: Some(pool.version()) };
+                let inner: Vec<usize> =
+                    self.nodes.iter().filter(|(_, node)| node.is_inner()).map(|(key, _)| key).collect();
+                for at in inner {
+                    self.inner_mut(at).stale = Stale::No;
+                    self.sort_children(at, pool);
+                }
             }
         }
     }
 
-    /// Active clients in the order of the last [`Sorter::refresh`].
+    /// Active clients, each once, whose turn comes first first.
+    ///
+    /// By dominant share: in the order of the last [`Sorter::refresh`], and `rng` is left alone. By lot: drawn
+    /// anew with every call, one number of `rng` or a few for each client asked for; without a
+    /// [`Sorter::refresh`] since the last change that costs a look at every client.
+    pub fn turns<'a, R: Rng>(&'a self, rng: &'a mut R) -> Turns<'a, K, R> {
+        match &self.ranking {
+            Ranking::Drf { .. } => Turns::Order(self.iter()),
+            Ranking::Random(Some(lottery)) => Turns::Draws(Draws::new(Cow::Borrowed(lottery), rng)),
+            Ranking::Random(None) => Turns::Draws(Draws::new(Cow::Owned(self.lottery()), rng)),
+        }
+    }
+
+    /// Active clients in the order of the last [`Sorter::refresh`]; by lot, where there is none, in the order
+    /// of their paths.
     pub fn iter(&self) -> Order<'_, K> {
         let stack = if self.has_active() { vec![self.inner(self.root).order.iter()] } else { Vec::new() };
-        Order { sorter: self, stack }
+        match self.ranking {
+            Ranking::Drf { .. } => Order { sorter: self, stack, listed: Vec::new().into_iter() },
+            Ranking::Random(_) => {
+                let listed = self.lottery().into_clients().into_iter();
+                Order { sorter: self, stack: Vec::new(), listed }
+            }
+        }
     }
 
     fn refresh_below(&mut self, at: usize, pool: &Pool) {
@@ -292,6 +363,32 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             self.inner_mut(parent).stale.note(at);
             at = parent;
         }
+        self.forget_lottery();
+    }
+
+    fn forget_lottery(&mut self) {
+        if let Ranking::Random(lottery) = &mut self.ranking {
+            *lottery = None;
+        }
+    }
+}
+
+/// The active clients of a [`Sorter`], as [`Sorter::turns`] hands them out.
+pub enum Turns<'a, K: Clone, R> {
+    /// By dominant share.
+    Order(Order<'a, K>),
+    /// By lot.
+    Draws(Draws<'a, K, R>),
+}
+
+impl<K: Copy, R: Rng> Iterator for Turns<'_, K, R> {
+    type Item = K;
+
+    fn next(&mut self) -> Option<K> {
+        match self {
+            Turns::Order(order) => order.next(),
+            Turns::Draws(draws) => draws.next(),
+        }
     }
 }
 
@@ -299,14 +396,16 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
 pub struct Order<'a, K> {
     sorter: &'a Sorter<K>,
     stack: Vec<std::slice::Iter<'a, usize>>,
+    /// Clients that come after those the stack leads to.
+    listed: std::vec::IntoIter<K>,
 }
 
 impl<K: Copy> Iterator for Order<'_, K> {
     type Item = K;
 
     fn next(&mut self) -> Option<K> {
-        loop {
-            let Some(child) = self.stack.last_mut()?.next() else {
+        while let Some(siblings) = self.stack.last_mut() {
+            let Some(child) = siblings.next() else {
                 self.stack.pop();
                 continue;
             };
@@ -320,6 +419,7 @@ impl<K: Copy> Iterator for Order<'_, K> {
                 Kind::Inner(_) => {}
             }
         }
+        self.listed.next()
     }
 }
 

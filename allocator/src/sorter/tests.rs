@@ -317,8 +317,11 @@ fn paths_with_empty_or_dotted_components_are_refused() {
 }
 
 mod properties {
-    use super::*;
     use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::*;
 
     const PATHS: [&str; 8] = ["a", "a/b", "a/b/c", "a/d", "e", "e/f", "g/h/i", "g"];
 
@@ -350,7 +353,8 @@ mod properties {
 
     proptest! {
         /// However changes are interleaved with refreshes, the order is that of a full sort, and a sorter
-        /// that refreshes after every step agrees with one that refreshes rarely.
+        /// that refreshes after every step agrees with one that refreshes rarely. By lot, every active client
+        /// has one turn and no other has any, refreshed or not.
         #[test]
         fn the_lazy_order_is_the_full_order(steps in prop::collection::vec(step(), 1..120)) {
             let mut pool = Pool::default();
@@ -358,8 +362,10 @@ mod properties {
             pool.grow(&total);
             let mut lazy = Sorter::default();
             let mut eager = Sorter::default();
+            let mut random = Sorter::new(SorterKind::Random);
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(steps.len() as u64);
             for step in steps {
-                for sorter in [&mut lazy, &mut eager] {
+                for sorter in [&mut lazy, &mut eager, &mut random] {
                     match step.clone() {
                         Step::Add(client) => { sorter.add(PATHS[client], client); }
                         Step::Remove(client) => sorter.remove(client),
@@ -383,9 +389,15 @@ mod properties {
                 eager.refresh(&pool);
                 if matches!(step, Step::Refresh) {
                     lazy.refresh(&pool);
-                    prop_assert_eq!(lazy.iter().collect::<Vec<_>>(), eager.iter().collect::<Vec<_>>());
+                    random.refresh(&pool);
+                    prop_assert_eq!(lazy.iter().collect::<Vec<_>>(), eager.turns(&mut rng).collect::<Vec<_>>());
                 }
-                for sorter in [&lazy, &eager] {
+                let mut turns: Vec<usize> = random.turns(&mut rng).collect();
+                turns.sort_unstable();
+                let mut active: Vec<usize> = eager.iter().collect();
+                active.sort_unstable();
+                prop_assert_eq!(turns, active);
+                for sorter in [&lazy, &eager, &random] {
                     sorter.check_invariants(&pool).map_err(TestCaseError::fail)?;
                 }
             }

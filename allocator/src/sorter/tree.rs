@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use super::Sorter;
+use super::{Ranking, Sorter};
 use crate::amounts::{Amounts, Pool};
 
 /// The name of the leaf which stands for a client that has clients below it.
@@ -74,6 +74,14 @@ impl<K> Node<K> {
 
     pub(super) fn is_inner(&self) -> bool {
         matches!(self.kind, Kind::Inner(_))
+    }
+
+    /// Whether the node is an active client, or has one below it.
+    pub(super) fn is_active(&self) -> bool {
+        match &self.kind {
+            Kind::Leaf { active, .. } => *active,
+            Kind::Inner(inner) => inner.n_active > 0,
+        }
     }
 
     fn belongs_in_order(&self) -> bool {
@@ -251,7 +259,14 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             if held != node.held || n_active != inner.n_active {
                 return Err(format!("`{path}` does not hold what its children do"));
             }
-            if self.pool_version == Some(pool.version()) && inner.stale == Stale::No {
+            let is_fresh = match &self.ranking {
+                Ranking::Drf { pool_version } => {
+                    *pool_version == Some(pool.version()) && inner.stale == Stale::No
+                }
+                Ranking::Random(_) if inner.order.is_empty() => false,
+                Ranking::Random(_) => return Err(format!("the children of `{path}` are ordered for nobody")),
+            };
+            if is_fresh {
                 let mut wanted: Vec<usize> = inner.children.values().copied().collect();
                 wanted.retain(|child| self.nodes[*child].belongs_in_order());
                 let share = |child: &usize| {
@@ -264,7 +279,12 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
                 }
             }
         }
-        Ok(())
+        match &self.ranking {
+            Ranking::Random(Some(lottery)) if *lottery != self.lottery() => {
+                Err("the chances are not those of the active clients".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn path(&self, node: usize) -> String {
