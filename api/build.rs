@@ -33,6 +33,11 @@ fn main() -> Result<()> {
     config.type_attribute(".mesos.v1.ContainerID", "#[derive(Eq, Hash, PartialOrd, Ord)]");
     // A defined order, so that equal messages have equal bytes.
     config.btree_map(["."]);
+    // Large and rare: inline, they would make each resource four times and each task as much again what it is.
+    config.boxed(".mesos.v1.Resource.disk");
+    for field in ["container", "discovery", "health_check"] {
+        config.boxed(format!(".mesos.v1.Task.{field}"));
+    }
     config.include_file("packages.rs").compile_well_known_types().compile_fds(descriptors)
 }
 

@@ -43,7 +43,10 @@ impl PartialEq for TaskRecord {
 }
 
 impl From<Task> for TaskRecord {
-    fn from(task: Task) -> Self {
+    fn from(mut task: Task) -> Self {
+        // Decoding leaves room to grow, and there may be hundreds of thousands of records that never do.
+        task.resources.shrink_to_fit();
+        task.statuses.shrink_to_fit();
         TaskRecord { task, json: OnceLock::new() }
     }
 }
@@ -82,9 +85,9 @@ impl TaskRecord {
             state: TaskState::TaskStaging.into(),
             resources: info.resources.clone(),
             labels: info.labels.clone(),
-            discovery: info.discovery.clone(),
-            container: info.container.clone(),
-            health_check: info.health_check.clone(),
+            discovery: info.discovery.clone().map(Box::new),
+            container: info.container.clone().map(Box::new),
+            health_check: info.health_check.clone().map(Box::new),
             kill_policy: info.kill_policy,
             user,
             limits: info.limits.clone(),
@@ -129,7 +132,10 @@ impl TaskRecord {
         let statuses = &mut this.task.statuses;
         match statuses.last_mut() {
             Some(last) if last.state == entry.state => *last = entry,
-            _ => statuses.push(entry),
+            _ => {
+                statuses.reserve_exact(1);
+                statuses.push(entry);
+            }
         }
         // Only what agents and executors report is ever acknowledged, so only that counts as forwarded.
         if let Some(uuid) = &update.uuid {
@@ -261,6 +267,22 @@ mod tests {
         assert!(!task.holds_resources());
         assert!(!TaskRecord::update(&mut task, &update(TaskRunning, None, true)).released);
         assert!(task.holds_resources());
+    }
+
+    #[test]
+    fn a_record_takes_no_more_room_than_it_needs() {
+        let mut task = Task { resources: Vec::with_capacity(8), ..Task::default() };
+        task.resources.push(api::v1::Resource::default());
+        task.statuses = Vec::with_capacity(8);
+        task.statuses.push(TaskStatus { state: TaskStaging.into(), ..TaskStatus::default() });
+        let mut task = Arc::new(TaskRecord::from(task));
+        assert_eq!((task.resources.capacity(), task.statuses.capacity()), (1, 1));
+        TaskRecord::update(&mut task, &update(TaskRunning, None, true));
+        assert_eq!(task.statuses.capacity(), 2);
+        // Of which a record has one, a few, and a few.
+        assert!(size_of::<TaskRecord>() <= 400, "{}", size_of::<TaskRecord>());
+        assert!(size_of::<api::v1::Resource>() <= 300, "{}", size_of::<api::v1::Resource>());
+        assert!(size_of::<TaskStatus>() <= 360, "{}", size_of::<TaskStatus>());
     }
 
     #[test]

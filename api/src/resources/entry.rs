@@ -109,7 +109,7 @@ impl Entry {
 
     /// What kind of disk it is and how it is used.
     pub fn disk(&self) -> Option<&DiskInfo> {
-        self.metadata.as_ref()?.disk.as_ref()
+        self.metadata.as_ref()?.disk.as_deref()
     }
 
     /// What makes it a persistent volume, if it is one.

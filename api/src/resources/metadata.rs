@@ -11,7 +11,7 @@ use crate::v1::{Labels, ResourceProviderId};
 #[derive(Debug)]
 pub(super) struct Metadata {
     pub(super) reservations: Vec<ReservationInfo>,
-    pub(super) disk: Option<DiskInfo>,
+    pub(super) disk: Option<Box<DiskInfo>>,
     pub(super) revocable: bool,
     pub(super) shared: bool,
     pub(super) provider_id: Option<ResourceProviderId>,
@@ -35,7 +35,7 @@ impl Metadata {
     /// `None` when there is nothing to say.
     pub(super) fn new(
         reservations: Vec<ReservationInfo>,
-        disk: Option<DiskInfo>,
+        disk: Option<Box<DiskInfo>>,
         revocable: bool,
         shared: bool,
         provider_id: Option<ResourceProviderId>,
@@ -43,7 +43,7 @@ impl Metadata {
         if reservations.is_empty() && disk.is_none() && !revocable && !shared && provider_id.is_none() {
             return None;
         }
-        let whole = disk.as_ref().is_some_and(is_whole);
+        let whole = disk.as_deref().is_some_and(is_whole);
         let mut metadata = Metadata { reservations, disk, revocable, shared, provider_id, hash: 0, whole };
         metadata.hash = metadata.compute_hash();
         Some(Arc::new(metadata))
@@ -81,7 +81,7 @@ impl Metadata {
             && self.provider_id == other.provider_id
             && self.reservations.len() == other.reservations.len()
             && self.reservations.iter().zip(&other.reservations).all(|(a, b)| same_reservation(a, b))
-            && same_disk(self.disk.as_ref(), other.disk.as_ref())
+            && same_disk(self.disk.as_deref(), other.disk.as_deref())
     }
 
     fn compute_hash(&self) -> u64 {

@@ -28,19 +28,19 @@ fn dynamic(role: &str) -> ReservationInfo {
 
 fn volume(text: &str, id: &str) -> v1::Resource {
     let persistence = Some(Persistence { id: id.to_owned(), principal: None });
-    v1::Resource { disk: Some(DiskInfo { persistence, ..Default::default() }), ..message(text) }
+    v1::Resource { disk: Some(Box::new(DiskInfo { persistence, ..Default::default() })), ..message(text) }
 }
 
 fn mount(text: &str, root: &str) -> v1::Resource {
     let mount = Some(source::Mount { root: Some(root.to_owned()) });
     let source = Some(Source { r#type: source::Type::Mount.into(), mount, ..Default::default() });
-    v1::Resource { disk: Some(DiskInfo { source, ..Default::default() }), ..message(text) }
+    v1::Resource { disk: Some(Box::new(DiskInfo { source, ..Default::default() })), ..message(text) }
 }
 
 fn path(text: &str, root: &str) -> v1::Resource {
     let path = Some(source::Path { root: Some(root.to_owned()) });
     let source = Some(Source { r#type: source::Type::Path.into(), path, ..Default::default() });
-    v1::Resource { disk: Some(DiskInfo { source, ..Default::default() }), ..message(text) }
+    v1::Resource { disk: Some(Box::new(DiskInfo { source, ..Default::default() })), ..message(text) }
 }
 
 fn revocable(text: &str) -> v1::Resource {

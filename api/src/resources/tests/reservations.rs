@@ -150,7 +150,7 @@ fn what_is_refused() {
     );
     let unknown = DiskInfo { source: Some(Source::default()), ..Default::default() };
     refused(
-        v1::Resource { disk: Some(unknown), ..message("disk:1") },
+        v1::Resource { disk: Some(unknown.into()), ..message("disk:1") },
         expect!["a disk's source is PATH, MOUNT, BLOCK or RAW"],
     );
     refused(

@@ -30,7 +30,7 @@ fn what_one_task_may_use() {
         resource.disk.as_mut().unwrap().persistence = None;
         resource
     };
-    let empty = v1::Resource { disk: Some(DiskInfo::default()), ..message("disk:1") };
+    let empty = v1::Resource { disk: Some(Default::default()), ..message("disk:1") };
     let reserved_revocable = v1::Resource { reservations: vec![dynamic("a")], ..revocable("cpus:1") };
     check(
         &[cpus.clone(), message("mem:5"), mounted("v", Some("a"), None)],
