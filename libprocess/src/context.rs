@@ -14,7 +14,7 @@ use crate::future::{Abandoned, Future, Promise};
 use crate::handlers::{Addition, Handler};
 use crate::http;
 use crate::message::Message;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Queued};
 use crate::node::{NodeInner, SpawnError};
 use crate::process::Process;
 use crate::time::Time;
@@ -247,6 +247,13 @@ impl<P: Process> Context<P> {
         self.upid.mark_listed();
         let pull = move |process: &dyn Any| process.downcast_ref().map_or(f64::NAN, &f);
         self.node.metrics().add_pull(name, &self.upid, Arc::new(pull));
+    }
+
+    /// Adds a gauge of how many events of that kind wait in this process's queue, as its worker sees it between
+    /// two turns of the process. It replaces another metric of the name.
+    pub fn queue_gauge(&mut self, name: &str, kind: Queued) {
+        self.upid.mark_listed();
+        self.node.metrics().add_queue(name, &self.upid, kind);
     }
 
     /// Answers HTTP requests below `/<id of this process><path>`; the longest matching path wins.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use libprocess::metrics::Queued;
 use libprocess::{Context, Node, Process};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -69,6 +70,37 @@ fn a_busy_process_is_left_out_when_time_is_up() {
     open.send(()).unwrap();
     assert_eq!(snapshot.get("clerk/letters"), Some(3.0));
     assert_eq!(snapshot.get("clerk/desks"), None);
+}
+
+#[test]
+fn what_waits_in_a_queue_is_counted_by_kind() {
+    struct Busy;
+    impl Process for Busy {
+        fn initialize(&mut self, ctx: &mut Context<Self>) {
+            ctx.queue_gauge("busy/messages", Queued::Messages);
+            ctx.queue_gauge("busy/dispatches", Queued::Dispatches);
+            ctx.pull_gauge("busy/pulled", |_| 1.0);
+        }
+    }
+    let node = Node::local().unwrap();
+    let busy = node.spawn("busy", Busy).unwrap();
+    busy.dispatch(|_, _| ()).wait(SOON).unwrap();
+    let idle = node.metrics().snapshot(None).wait(SOON).unwrap();
+    assert_eq!((idle.get("busy/messages"), idle.get("busy/dispatches")), (Some(0.0), Some(0.0)));
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (arrive, arrived) = std::sync::mpsc::channel::<()>();
+    busy.call(move |_, _| {
+        arrive.send(()).unwrap();
+        let _ = gate.recv_timeout(SOON);
+    });
+    arrived.recv_timeout(SOON).unwrap();
+    busy.call(|_, _| ());
+    busy.call(|_, _| ());
+    let snapshot = node.metrics().snapshot(None);
+    open.send(()).unwrap();
+    let snapshot = snapshot.wait(SOON).unwrap();
+    assert_eq!((snapshot.get("busy/messages"), snapshot.get("busy/pulled")), (Some(0.0), Some(1.0)));
+    assert_eq!(snapshot.get("busy/dispatches"), Some(2.0), "and what asks does not count");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use api::resources::{Entry, Resources};
 use api::v1::TaskState;
 use libprocess::Context;
+use libprocess::metrics::Queued;
 
 use crate::actor::Master;
 use crate::cluster::Cluster;
@@ -40,6 +41,9 @@ pub(crate) fn install(ctx: &mut Context<Master>) {
     gauge("tasks_unreachable", |it| {
         it.frameworks.registered.values().map(|it| it.unreachable_tasks.len() as f64).sum()
     });
+    ctx.queue_gauge("master/event_queue_messages", Queued::Messages);
+    ctx.queue_gauge("master/event_queue_dispatches", Queued::Dispatches);
+    ctx.queue_gauge("master/event_queue_http_requests", Queued::Requests);
     ctx.pull_gauge("master/elected", |master: &Master| f64::from(master.is_serving()));
     for name in RESOURCES {
         for revocable in ["", "_revocable"] {

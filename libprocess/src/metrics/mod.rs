@@ -32,6 +32,30 @@ enum Metric {
     Gauge(Gauge),
     Timer(TimerMetric),
     Pull(Pull),
+    Queue(Queued),
+}
+
+/// A kind of events that wait in a process's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// Messages, of this node or another.
+    Messages,
+    /// Calls: dispatches, timers and futures that came back.
+    Dispatches,
+    /// HTTP requests.
+    Requests,
+}
+
+impl Queued {
+    /// How many events of this kind there are among these.
+    fn count(self, events: &[&'static str]) -> usize {
+        let kind = match self {
+            Queued::Messages => "MESSAGE",
+            Queued::Dispatches => "DISPATCH",
+            Queued::Requests => "HTTP",
+        };
+        events.iter().filter(|event| **event == kind).count()
+    }
 }
 
 struct Entry {
@@ -60,8 +84,15 @@ impl Registry {
     }
 
     pub(crate) fn add_pull(&self, name: &str, owner: &Upid, pull: Pull) {
-        let entry = Entry { metric: Metric::Pull(pull), owner: Some(owner.clone()) };
-        self.entries.write().insert(name.into(), entry);
+        self.add(name, owner, Metric::Pull(pull));
+    }
+
+    pub(crate) fn add_queue(&self, name: &str, owner: &Upid, kind: Queued) {
+        self.add(name, owner, Metric::Queue(kind));
+    }
+
+    fn add(&self, name: &str, owner: &Upid, metric: Metric) {
+        self.entries.write().insert(name.into(), Entry { metric, owner: Some(owner.clone()) });
     }
 
     /// The metric of that name if `existing` knows it as its kind, or else the one that `make` makes.

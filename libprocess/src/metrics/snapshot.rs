@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Metric, Pull, Registry};
+use super::{Metric, Pull, Queued, Registry};
 use crate::event::Event;
 use crate::future::{Future, Promise};
 use crate::upid::Upid;
@@ -151,11 +151,33 @@ fn finish(pending: &Mutex<Pending>, time_is_up: bool) {
     promise.set(Snapshot(samples));
 }
 
+/// What one process is asked for.
+#[derive(Default)]
+struct Asked {
+    pulls: Vec<(Arc<str>, Pull)>,
+    queues: Vec<(Arc<str>, Queued)>,
+}
+
+/// Has a process evaluate its gauges.
+fn pull_all(upid: &Upid, pulls: Vec<(Arc<str>, Pull)>, share: Share) {
+    if pulls.is_empty() {
+        return;
+    }
+    upid.post(Event::Call(Box::new(move |process, _| {
+        let process = &*process;
+        let values: Vec<Sample> = pulls
+            .into_iter()
+            .map(|(name, pull)| Sample { name, kind: Kind::Gauge, value: pull(process) })
+            .collect();
+        share.0.lock().samples.extend(values);
+    })));
+}
+
 pub(super) fn take(registry: &Registry, timeout: Option<Duration>) -> Future<Snapshot> {
     let now = registry.environment.now();
     let mut samples = Vec::new();
     // One call per process, however many gauges it has.
-    let mut pulls: BTreeMap<Upid, Vec<(Arc<str>, Pull)>> = BTreeMap::new();
+    let mut asked: BTreeMap<Upid, Asked> = BTreeMap::new();
     {
         let entries = registry.entries.read();
         samples.reserve(entries.len());
@@ -176,7 +198,13 @@ pub(super) fn take(registry: &Registry, timeout: Option<Duration>) -> Future<Sna
                 }
                 Metric::Pull(pull) => {
                     if let Some(owner) = &entry.owner {
-                        pulls.entry(owner.clone()).or_default().push((name.clone(), pull.clone()));
+                        asked.entry(owner.clone()).or_default().pulls.push((name.clone(), pull.clone()));
+                    }
+                    None
+                }
+                Metric::Queue(kind) => {
+                    if let Some(owner) = &entry.owner {
+                        asked.entry(owner.clone()).or_default().queues.push((name.clone(), *kind));
                     }
                     None
                 }
@@ -189,19 +217,31 @@ pub(super) fn take(registry: &Registry, timeout: Option<Duration>) -> Future<Sna
         }
     }
     let (promise, future) = Promise::new();
-    let pending = Arc::new(Mutex::new(Pending { samples, n_out: pulls.len() + 1, promise: Some(promise) }));
+    let pending = Arc::new(Mutex::new(Pending { samples, n_out: asked.len() + 1, promise: Some(promise) }));
     // Held while the calls go out, so that the first answer does not finish the snapshot.
     let all_asked = Share(pending.clone());
-    for (upid, pulls) in pulls {
+    for (upid, Asked { pulls, queues }) in asked {
         let share = Share(pending.clone());
-        upid.post(Event::Call(Box::new(move |process, _| {
-            let process = &*process;
-            let values: Vec<Sample> = pulls
-                .into_iter()
-                .map(|(name, pull)| Sample { name, kind: Kind::Gauge, value: pull(process) })
-                .collect();
-            share.0.lock().samples.extend(values);
-        })));
+        match upid.local().filter(|_| !queues.is_empty()) {
+            None => pull_all(&upid, pulls, share),
+            // The queue first, or the call would count itself.
+            Some(local) => {
+                let (promise, waiting) = Promise::new();
+                local.arena.queued(local.key, promise);
+                let upid = upid.clone();
+                waiting.settled(move |events| {
+                    if let Ok(events) = events {
+                        let sample = |(name, kind): (Arc<str>, Queued)| Sample {
+                            name,
+                            kind: Kind::Gauge,
+                            value: kind.count(&events) as f64,
+                        };
+                        share.0.lock().samples.extend(queues.into_iter().map(sample));
+                    }
+                    pull_all(&upid, pulls, share);
+                });
+            }
+        }
     }
     drop(all_asked);
     if let Some(timeout) = timeout
