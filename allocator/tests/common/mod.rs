@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use allocator::{Allocation, Allocator, Options, parse_min_allocatable_resources};
-use api::resources::Resources;
+use api::resources::{Entry, Resources, Scalar};
 use api::v1::{
     AgentId, AgentInfo, Attribute, Filters, FrameworkId, FrameworkInfo, OfferFilters, agent_info,
     framework_info, offer_filters, value,
@@ -56,7 +56,7 @@ pub(crate) fn resources(text: &str) -> Resources {
     Resources::parse(text, "*").unwrap_or_else(|error| panic!("`{text}`: {error}"))
 }
 
-fn names(list: &str) -> BTreeSet<String> {
+pub(crate) fn names(list: &str) -> BTreeSet<String> {
     list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
@@ -124,7 +124,8 @@ impl Cluster {
             }
             "upgrade_agent" => {
                 let capabilities = agent_capabilities(false);
-                self.allocator.update_agent(&aid, &self.agents[id], None, Some(&capabilities))
+                let info = self.agents.get(id).cloned().unwrap_or_default();
+                self.allocator.update_agent(&aid, &info, None, Some(&capabilities))
             }
             // framework ID role=R[,R] [inactive] [suppressed=R] [caps=gpu,revocable,refined] [min=SETS] [old]
             "framework" | "update_framework" => {
@@ -139,6 +140,14 @@ impl Cluster {
                     self.allocator.update_framework(&fid, &info, &suppressed)
                 }
             }
+            // As after a failover of the master: it is new, and holds what it held.
+            "failover" => self.allocator.remove_framework(&fid).and_then(|()| {
+                let info = framework_info(&words);
+                self.frameworks.insert(id.to_owned(), info.clone());
+                let suppressed = names(option("suppressed").unwrap_or_default());
+                let active = !words.contains(&"inactive");
+                self.allocator.add_framework(&fid, &info, &self.held_by(id), active, &suppressed)
+            }),
             "remove_framework" => {
                 self.held.retain(|(framework, _), _| framework != id);
                 self.allocator.remove_framework(&fid)
@@ -203,7 +212,8 @@ impl Cluster {
         held.map(|((_, agent), held)| (agent_id(agent), held.clone())).collect()
     }
 
-    /// Gives back everything, or `part` of it, which may be `first` for its first entry.
+    /// Gives back everything, or `part` of it, which may be `first` for its first entry, or `half` for half of
+    /// every amount.
     pub(crate) fn recover(
         &mut self,
         framework: &str,
@@ -215,6 +225,7 @@ impl Cluster {
         let part = match (part, held.allocation_role().map(str::to_owned)) {
             ("", _) => held.clone(),
             ("first", _) => held.iter().take(1).cloned().collect(),
+            ("half", _) => held.iter().filter_map(half).collect(),
             (part, Some(role)) => resources(part).allocated(role),
             (_, None) => panic!("`{held}` is not of one role"),
         };
@@ -260,6 +271,13 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Half of an amount, if it can be halved.
+fn half(entry: &Entry) -> Option<Entry> {
+    let mut entry = entry.clone();
+    let half = Scalar::from_thousandths(entry.scalar()?.thousandths() / 2);
+    entry.shrink(half).then_some(entry)
 }
 
 pub(crate) fn agent_info(hostname: &str, attribute: Option<&str>) -> AgentInfo {

@@ -1,0 +1,396 @@
+//! The allocator against the naive one of `naive/`: same history, same offers; and whatever the allocator
+//! remembers is, after every event, what follows from the history.
+//!
+//! A failure prints a script in the words of `common`, ready to become a test in `histories.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+mod common;
+mod naive;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use allocator::Options;
+use api::resources::Resources;
+use common::{Cluster, agent_capabilities, agent_info, framework_info, names, resources};
+use naive::{Naive, Offers, Rules};
+use proptest::prelude::*;
+
+/// One line of a script.
+#[derive(Clone)]
+struct Statement(String);
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn rules(options: &Options) -> Rules {
+    Rules {
+        interval: options.allocation_interval,
+        minimums: options.min_allocatable_resources.clone(),
+        excluded: options.fair_sharing_excluded_resource_names.clone(),
+        filter_gpus: options.filter_gpu_resources,
+        region: None,
+        headroom_scraps: false,
+    }
+}
+
+/// Both allocators, hearing the same.
+struct Twins {
+    cluster: Cluster,
+    naive: Naive,
+}
+
+impl Twins {
+    fn new(options: Options, seed: u64) -> Twins {
+        Twins { naive: Naive::new(rules(&options)), cluster: Cluster::new(options, seed) }
+    }
+
+    /// Runs a script on both; `Err` says where they part.
+    fn run(&mut self, script: &[Statement]) -> Result<(), String> {
+        for (at, Statement(statement)) in script.iter().enumerate() {
+            self.step(statement)
+                .map_err(|why| format!("statement {} of {}, `{statement}`: {why}", at + 1, script.len()))?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, statement: &str) -> Result<(), String> {
+        let held_before = self.cluster.held.clone();
+        let rng_before = self.cluster.rng.clone();
+        let output = self.cluster.run(statement);
+        let words: Vec<&str> = statement.split(' ').collect();
+        if matches!(words[0], "run" | "cycle") {
+            let mut rng = rng_before;
+            return self.compare_offers(words[0], &output, &held_before, &mut rng);
+        }
+        let followed = !output.starts_with("error");
+        let naive_followed = self.tell_naive(&words, &held_before, followed);
+        match followed == naive_followed {
+            true => Ok(()),
+            false => Err(format!("the allocator said `{output}`, the naive one followed: {naive_followed}")),
+        }
+    }
+
+    fn compare_offers(
+        &mut self,
+        word: &str,
+        output: &str,
+        held_before: &BTreeMap<(String, String), Resources>,
+        rng: &mut impl rand::RngCore,
+    ) -> Result<(), String> {
+        if word == "cycle" {
+            self.naive.consider_all_agents();
+        }
+        let due = word == "cycle" || output != "not due\n";
+        if word == "run" && self.naive.is_due() != due {
+            return Err(format!("a run is due: {due}"));
+        }
+        let mut offers = Offers::new();
+        for ((framework, agent), held) in &self.cluster.held {
+            let before = held_before.get(&(framework.clone(), agent.clone()));
+            let offered = held.clone() - before.unwrap_or(&Resources::new());
+            for (role, offer) in offered.allocations() {
+                offers.insert((agent.clone(), framework.clone(), role), offer);
+            }
+        }
+        self.check_offers(&offers)?;
+        let expected = if due { self.naive.cycle(self.cluster.now, rng) } else { Offers::new() };
+        if offers != expected {
+            return Err(format!(
+                "the allocator offered\n{}the naive one\n{}",
+                told(&offers),
+                told(&expected)
+            ));
+        }
+        Ok(())
+    }
+
+    /// What has to hold of every offer, whoever made it; `naive` still is as before the cycle.
+    fn check_offers(&self, offers: &Offers) -> Result<(), String> {
+        for ((agent, framework, role), offer) in offers {
+            let wrong = |what: &str| Err(format!("{framework} as {role} <- {agent} {offer}: {what}"));
+            let offer = offer.clone().unallocated();
+            if !self.naive.wants_offers(framework, role) {
+                return wrong("inactive, suppressed or not subscribed");
+            }
+            if !offer.iter().all(|entry| entry.is_allocatable_to(role)) {
+                return wrong("reserved to somebody else");
+            }
+            if self.naive.understood(framework, &offer) != offer
+                || !self.naive.is_capable(framework, role, agent)
+            {
+                return wrong("lacks a capability");
+            }
+            let refused = self.naive.refused_until(framework, role, agent, &offer);
+            if refused.is_some_and(|until| until >= self.cluster.now) {
+                return wrong("refused");
+            }
+            if !self.naive.agents[agent].active {
+                return wrong("the agent is not active");
+            }
+        }
+        for agent in self.naive.agents.keys() {
+            let of_agent = offers.iter().filter(|((on, _, _), _)| on == agent);
+            let offered = of_agent.fold(Resources::new(), |sum, (_, offer)| sum + &offer.non_shared());
+            if !self.naive.available(agent).contains(&offered.clone().unallocated()) {
+                return Err(format!("{offered} of {agent} was offered, but not available"));
+            }
+        }
+        for (role, quota) in &self.naive.quotas {
+            let mut consumed = self.naive.consumed(role);
+            for ((_, _, offered_to), offer) in offers {
+                if offered_to.split('/').next() == Some(role) {
+                    let counted = offer.unreserved().non_revocable().scalar_quantities();
+                    consumed += &counted;
+                    for (name, amount) in counted.iter() {
+                        if quota.limits.get(name).is_some_and(|limit| consumed.get(name) > limit) {
+                            return Err(format!("{role} is over its limit of {name} by {amount}"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the naive one follows.
+    fn tell_naive(
+        &mut self,
+        words: &[&str],
+        held_before: &BTreeMap<(String, String), Resources>,
+        followed: bool,
+    ) -> bool {
+        let Twins { cluster, naive } = self;
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        let option = |name: &str| words.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+        let id = word(1);
+        match word(0) {
+            "agent" => {
+                let used = option("used").map(|it| {
+                    let (framework, rest) = it.split_once(',').unwrap();
+                    let (role, held) = rest.split_once(',').unwrap();
+                    (framework.to_owned(), resources(held).allocated(role))
+                });
+                let info = agent_info(option("host").unwrap_or(id), option("attribute"));
+                let capabilities = agent_capabilities(words.contains(&"old"));
+                naive.add_agent(id, info, &capabilities, resources(word(2)), used.as_slice())
+            }
+            "remove_agent" => naive.remove_agent(id),
+            "activate_agent" => naive.set_agent_active(id, true),
+            "deactivate_agent" => naive.set_agent_active(id, false),
+            "total" => {
+                let info = cluster.agents.get(id).cloned().unwrap_or_default();
+                naive.update_agent(id, info, Some(resources(word(2))), None)
+            }
+            "attribute" => naive.update_agent(id, cluster.agents[id].clone(), None, None),
+            "upgrade_agent" => {
+                let info = cluster.agents.get(id).cloned().unwrap_or_default();
+                naive.update_agent(id, info, None, Some(&agent_capabilities(false)))
+            }
+            "framework" | "update_framework" | "failover" => {
+                let suppressed = names(option("suppressed").unwrap_or_default());
+                let active = !words.contains(&"inactive");
+                if word(0) == "update_framework" {
+                    return naive.update_framework(id, framework_info(words), suppressed);
+                }
+                if word(0) == "failover" && !naive.remove_framework(id) {
+                    return false;
+                }
+                let held = cluster.held.iter().filter(|((framework, _), _)| framework == id);
+                let used: Vec<_> = held.map(|((_, agent), held)| (agent.clone(), held.clone())).collect();
+                naive.add_framework(id, framework_info(words), &used, active, suppressed)
+            }
+            "remove_framework" => naive.remove_framework(id),
+            "activate" => naive.activate_framework(id),
+            "deactivate" => naive.deactivate_framework(id),
+            "suppress" => naive.suppress(id, &names(word(2))),
+            "revive" => naive.revive(id, &names(word(2))),
+            "weight" => {
+                naive.weights.insert(id.to_owned(), word(2).parse().unwrap());
+                true
+            }
+            "whitelist" => {
+                naive.whitelist = (id != "all").then(|| names(id));
+                true
+            }
+            "decline" | "recover" => {
+                let pair = (id.to_owned(), word(2).to_owned());
+                let before = held_before.get(&pair).cloned().unwrap_or_default();
+                if !followed {
+                    // The cluster's record has to be what is wrong.
+                    return naive.held.get(&pair).is_some_and(|held| *held == before);
+                }
+                let returned = before - &cluster.held.get(&pair).cloned().unwrap_or_default();
+                let seconds = (word(0) == "decline").then(|| word(3).parse().unwrap());
+                naive.recover(cluster.now, id, word(2), &returned, seconds)
+            }
+            "pause" | "resume" => {
+                naive.pause(word(0) == "pause");
+                true
+            }
+            "advance" => true,
+            other => panic!("the naive allocator does not know `{other}`"),
+        }
+    }
+}
+
+/// Offers as lines.
+fn told(offers: &Offers) -> String {
+    let line = |((agent, framework, role), offer): (&(String, String, String), &Resources)| {
+        format!("    {framework} as {role} <- {agent} {}\n", offer.clone().unallocated())
+    };
+    if offers.is_empty() { "    nothing\n".to_owned() } else { offers.iter().map(line).collect() }
+}
+
+// --- Histories -------------------------------------------------------------------------------------------
+
+const ROLES: [&str; 5] = ["r", "r/x", "r/x/y", "s", "*"];
+
+fn total() -> impl Strategy<Value = String> {
+    let reserved =
+        prop::sample::select(vec!["", "", "", "cpus(r):1;", "cpus(r/x):2;mem(r/x):64;", "cpus(s):2;"]);
+    let gpus = prop::sample::select(vec!["", "", "", ";gpus:1"]);
+    (1..6u8, 0..4u8, reserved, gpus).prop_map(|(cpus, mem, reserved, gpus)| {
+        format!("{reserved}cpus:{cpus};mem:{};ports:[1-{cpus}]{gpus}", u32::from(mem) * 100)
+    })
+}
+
+fn capabilities() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "",
+        "",
+        "",
+        " caps=gpu",
+        " caps=refined",
+        " caps=gpu,revocable",
+        " min=",
+        " min=cpus:2;mem:150",
+    ])
+}
+
+fn agent() -> impl Strategy<Value = String> {
+    (0..3u8).prop_map(|n| format!("a{n}"))
+}
+
+fn framework() -> impl Strategy<Value = String> {
+    (0..4u8).prop_map(|n| format!("f{n}"))
+}
+
+fn role() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(ROLES.to_vec())
+}
+
+fn roles() -> impl Strategy<Value = String> {
+    prop::sample::subsequence(ROLES.to_vec(), 1..3).prop_map(|roles| roles.join(","))
+}
+
+fn one_of(words: &[&'static str]) -> impl Strategy<Value = &'static str> + use<> {
+    prop::sample::select(words.to_vec())
+}
+
+fn agents_change() -> impl Strategy<Value = String> {
+    let used = (role(), framework()).prop_map(|(role, f)| format!("used={f},{role},cpus:1;mem:50"));
+    let extra = one_of(&["", "", "", " old", " attribute=0", " host=h"]);
+    prop_oneof![
+        6 => (agent(), total(), extra).prop_map(|(a, total, extra)| format!("agent {a} {total}{extra}")),
+        2 => (agent(), used).prop_map(|(a, used)| format!("agent {a} cpus:3;mem:300 {used}")),
+        2 => agent().prop_map(|a| format!("remove_agent {a}")),
+        1 => agent().prop_map(|a| format!("deactivate_agent {a}")),
+        2 => agent().prop_map(|a| format!("activate_agent {a}")),
+        2 => (agent(), total()).prop_map(|(a, total)| format!("total {a} {total}")),
+        2 => (agent(), 0..3u8).prop_map(|(a, value)| format!("attribute {a} {value}")),
+        1 => agent().prop_map(|a| format!("upgrade_agent {a}")),
+        1 => one_of(&["all", "all", "h,a0", "a1,a2"]).prop_map(|it| format!("whitelist {it}")),
+    ]
+}
+
+fn frameworks_change() -> impl Strategy<Value = String> {
+    let suppressed =
+        || prop_oneof![2 => Just(String::new()), 1 => role().prop_map(|it| format!(" suppressed={it}"))];
+    let joining = || {
+        (framework(), roles(), capabilities(), suppressed())
+            .prop_map(|(f, roles, caps, suppressed)| format!("framework {f} role={roles}{caps}{suppressed}"))
+    };
+    prop_oneof![
+        6 => joining(),
+        2 => (framework(), role(), one_of(&["old", "inactive"]))
+            .prop_map(|(f, role, extra)| format!("framework {f} role={role} {extra}")),
+        1 => framework().prop_map(|f| format!("remove_framework {f}")),
+        1 => (framework(), roles()).prop_map(|(f, roles)| format!("failover {f} role={roles}")),
+        1 => framework().prop_map(|f| format!("deactivate {f}")),
+        2 => framework().prop_map(|f| format!("activate {f}")),
+        3 => joining().prop_map(|joining| format!("update_{joining}")),
+        1 => (framework(), role()).prop_map(|(f, role)| format!("suppress {f} {role}")),
+        2 => (framework(), role(), any::<bool>())
+            .prop_map(|(f, role, one)| if one { format!("revive {f} {role}") } else { format!("revive {f}") }),
+        2 => (role(), 1..4u8).prop_map(|(role, weight)| format!("weight {role} {weight}")),
+    ]
+}
+
+fn time_passes() -> impl Strategy<Value = String> {
+    let some = prop::sample::select(vec![1, 400, 600, 1000, 3000, 4999, 5000]);
+    prop_oneof![
+        1 => Just("pause".to_owned()),
+        3 => Just("resume".to_owned()),
+        2 => (1..6000u16).prop_map(|millis| format!("advance {millis}")),
+        2 => some.prop_map(|millis| format!("advance {millis}")),
+        6 => Just("run".to_owned()),
+        6 => Just("cycle".to_owned()),
+    ]
+}
+
+/// Some frameworks give back what they have of one agent, or a part of it.
+fn return_some() -> impl Strategy<Value = Vec<String>> {
+    let who = prop::sample::subsequence(vec!["f0", "f1", "f2", "f3"], 1..5);
+    let how = one_of(&["-1", "-1", "0", "0.5", "0.5", "3", "7", "100", "recover"]);
+    (who, agent(), how, one_of(&["", "", " first", " half"])).prop_map(|(who, agent, how, part)| {
+        let line = |f: &str| match how {
+            "recover" => format!("recover {f} {agent}{part}"),
+            seconds => format!("decline {f} {agent} {seconds}{part}"),
+        };
+        who.into_iter().map(line).collect()
+    })
+}
+
+/// What happens, in twos and threes where one thing leads to another.
+fn history() -> impl Strategy<Value = Vec<Statement>> {
+    let step = prop_oneof![
+        3 => agents_change().prop_map(|it| vec![it]),
+        3 => frameworks_change().prop_map(|it| vec![it]),
+        2 => return_some(),
+        2 => (return_some(), time_passes()).prop_map(|(mut lines, time)| {
+            lines.extend([time, "cycle".to_owned()]);
+            lines
+        }),
+        4 => time_passes().prop_map(|it| vec![it]),
+    ];
+    prop::collection::vec(step, 1..60).prop_map(|steps| steps.into_iter().flatten().map(Statement).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_history_brings_the_same_offers(
+        history in history(),
+        seed in any::<u64>(),
+    ) {
+        let mut twins = Twins::new(Options::default(), seed);
+        if let Err(difference) = twins.run(&history) {
+            return Err(TestCaseError::fail(difference));
+        }
+    }
+}
+
+#[test]
+fn offers_are_told() {
+    let mut twins = Twins::new(Options::default(), 1);
+    let script = ["framework f role=r", "agent a cpus:1;mem:100", "run", "decline f a 5 half", "cycle"];
+    twins.run(&script.map(|it| Statement(it.to_owned()))).unwrap();
+    assert_eq!(twins.naive.held.len(), 1);
+    assert_eq!(twins.naive.held.keys().collect::<BTreeSet<_>>(), twins.cluster.held.keys().collect());
+}

@@ -1,0 +1,192 @@
+//! Who is offered what.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use api::resources::{Entry, Limits, Quantities, Resources};
+use libprocess::Time;
+use rand::RngCore;
+
+use super::Naive;
+
+/// By agent, framework and role.
+pub(crate) type Offers = BTreeMap<(String, String, String), Resources>;
+
+/// The order in which entries are cut or dropped: what can be cut before what cannot, larger before smaller,
+/// then by what they print.
+fn for_cutting(entries: &mut [Entry]) {
+    entries.sort_by_key(|entry| (!can_be_cut(entry), Reverse(entry.scalar()), entry.to_string()));
+}
+
+fn can_be_cut(entry: &Entry) -> bool {
+    use api::v1::resource::disk_info::source::Type;
+    let source = entry.disk().and_then(|disk| disk.source.as_ref());
+    !entry.is_shared()
+        && !entry.is_persistent_volume()
+        && !source.is_some_and(|it| it.r#type() == Type::Mount || it.r#type() == Type::Block)
+}
+
+fn top_level(role: &str) -> &str {
+    role.split('/').next().unwrap_or(role)
+}
+
+/// The quota counts these: unreserved, not revocable, scalar.
+fn counted(resources: &Resources) -> Resources {
+    resources.unreserved().non_revocable().scalars()
+}
+
+impl Naive {
+    /// One run: "offers; clear candidates", nothing while paused.
+    pub(crate) fn cycle(&mut self, now: Time, rng: &mut impl RngCore) -> Offers {
+        let mut offers = Offers::new();
+        if self.paused {
+            return offers;
+        }
+        // A refusal that ends now still holds.
+        self.refusals.retain(|refusal| refusal.until >= now);
+        let all = std::mem::take(&mut self.all_are_candidates);
+        let some = std::mem::take(&mut self.candidates);
+        let listed = |hostname: &str| self.whitelist.as_ref().is_none_or(|it| it.contains(hostname));
+        let agents: Vec<(String, u64)> = self
+            .agents
+            .iter()
+            .filter(|(id, agent)| (all || some.contains(*id)) && agent.active && listed(&agent.info.hostname))
+            .map(|(id, agent)| (id.clone(), agent.joined))
+            .collect();
+        let in_order = |rng: &mut dyn RngCore| {
+            let seed = rng.next_u64();
+            let mut agents = agents.clone();
+            agents.sort_by_key(|(_, joined)| (allocator::order_key(seed, *joined), *joined));
+            agents.into_iter().map(|(id, _)| id)
+        };
+        if self.quotas.values().any(|quota| !quota.guarantees.is_empty()) {
+            for agent in in_order(rng) {
+                self.give_guarantees(&agent, &mut offers);
+            }
+        }
+        for agent in in_order(rng) {
+            self.give_fair_shares(&agent, &mut offers);
+        }
+        offers
+    }
+
+    /// Stage 1. Frameworks of a role below one with guarantees are served for these too.
+    fn give_guarantees(&mut self, agent: &str, offers: &mut Offers) {
+        for role in self.roles_in_order() {
+            for framework in self.frameworks_in_order(&role) {
+                let unsatisfied = self.unsatisfied(top_level(&role));
+                if unsatisfied.is_empty() {
+                    break;
+                }
+                let Some(avail) = self.for_framework(&framework, &role, agent, offers) else { continue };
+                let quota_res = counted(&avail);
+                let guar = quota_res.shrunk_to(&unsatisfied, for_cutting);
+                if guar.is_empty() {
+                    continue;
+                }
+                let others = avail.filter(|entry| {
+                    entry.is_reserved_to(&role) || entry.scalar().is_none() || entry.is_revocable()
+                });
+                let extra = quota_res - &guar;
+                let limits = self.limits(top_level(&role)) - &guar.scalar_quantities();
+                let extra = extra.shrunk_within(&limits, for_cutting);
+                let extra = match self.required_headroom() {
+                    required if required.is_empty() => extra,
+                    required => extra.shrunk_to(&(self.available_headroom() - &required), for_cutting),
+                };
+                let offer = others + &guar + &extra;
+                if self.is_allocatable(&framework, &role, &offer)
+                    && self.refused_until(&framework, &role, agent, &offer).is_none()
+                {
+                    self.offer(&framework, &role, agent, offer, offers);
+                }
+            }
+        }
+    }
+
+    /// Stage 2.
+    fn give_fair_shares(&mut self, agent: &str, offers: &mut Offers) {
+        for role in self.roles_in_order() {
+            for framework in self.frameworks_in_order(&role) {
+                let Some(avail) = self.for_framework(&framework, &role, agent, offers) else { continue };
+                let quota_res = counted(&avail);
+                let others = avail
+                    .filter(|entry| entry.is_reserved() || entry.scalar().is_none() || entry.is_revocable());
+                let within = quota_res.shrunk_within(&self.limits(top_level(&role)), for_cutting);
+                let extra = match self.required_headroom() {
+                    required if required.is_empty() => within.clone(),
+                    required => within.shrunk_to(&(self.available_headroom() - &required), for_cutting),
+                };
+                // An offer that headroom robbed of all there was of a resource is a scrap.
+                let whole = (others.clone() + &within).scalar_quantities();
+                let offer = others + &extra;
+                let left = offer.scalar_quantities();
+                let scrap = whole.iter().any(|(name, _)| left.get(name).is_zero());
+                let scraps_wanted =
+                    self.rules.headroom_scraps || self.own_minimums(&framework, &role).is_some();
+                if self.is_allocatable(&framework, &role, &offer)
+                    && self.refused_until(&framework, &role, agent, &offer).is_none()
+                    && (!scrap || scraps_wanted)
+                {
+                    self.offer(&framework, &role, agent, offer, offers);
+                }
+            }
+        }
+    }
+
+    /// What of the agent could go to the framework in that role, before quotas are looked at.
+    fn for_framework(&self, framework: &str, role: &str, agent: &str, offers: &Offers) -> Option<Resources> {
+        let mut avail = self.available(agent).allocatable_to(role);
+        for ((on, _, _), offer) in offers {
+            if on == agent {
+                let shared = offer.shared().unallocated();
+                avail.retain(|entry| !shared.iter().any(|other| is_same(entry, other)));
+            }
+        }
+        if !self.is_allocatable(framework, role, &avail) || !self.is_capable(framework, role, agent) {
+            return None;
+        }
+        Some(self.understood(framework, &avail))
+    }
+
+    fn offer(&mut self, framework: &str, role: &str, agent: &str, offer: Resources, offers: &mut Offers) {
+        let offer = offer.allocated(role);
+        self.hold(framework, agent, &offer);
+        let key = (agent.to_owned(), framework.to_owned(), role.to_owned());
+        *offers.entry(key).or_default() += &offer;
+    }
+
+    // --- Quota -----------------------------------------------------------------------------------------
+
+    /// What is missing of a role's guarantees.
+    fn unsatisfied(&self, top: &str) -> Quantities {
+        match self.quotas.get(top) {
+            Some(quota) => quota.guarantees.clone() - &self.consumed(top),
+            None => Quantities::new(),
+        }
+    }
+
+    /// What a role's limits leave.
+    fn limits(&self, top: &str) -> Limits {
+        match self.quotas.get(top) {
+            Some(quota) => quota.limits.clone() - &self.consumed(top),
+            None => Limits::new(),
+        }
+    }
+
+    fn required_headroom(&self) -> Quantities {
+        self.quotas.keys().fold(Quantities::new(), |sum, top| sum + &self.unsatisfied(top))
+    }
+
+    fn available_headroom(&self) -> Quantities {
+        self.agents
+            .keys()
+            .fold(Quantities::new(), |sum, agent| sum + &counted(&self.available(agent)).scalar_quantities())
+    }
+}
+
+/// The same shared resource, whatever the number of copies.
+fn is_same(left: &Entry, right: &Entry) -> bool {
+    let one = |entry: &Entry| Resources::from_iter([entry.clone()]);
+    left.is_shared() && (one(left).contains_entry(right) || one(right).contains_entry(left))
+}

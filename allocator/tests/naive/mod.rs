@@ -1,0 +1,474 @@
+//! The allocator once more, as plainly as it can be said: the rules read from top to bottom, nothing is
+//! remembered but what happened, and everything else is counted anew whenever it is asked for.
+//!
+//! It is far too slow for a cluster and shares nothing with the allocator but its resource arithmetic and
+//! the order of agents. What both say is right, or wrong for the same reason.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+mod cycle;
+mod order;
+mod permitted;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use api::resources::{Limits, Quantities, Resources};
+use api::v1::{AgentInfo, FrameworkInfo, agent_info};
+use libprocess::Time;
+
+pub(crate) use cycle::Offers;
+pub(crate) use permitted::roles_of;
+
+/// What the operator set.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) interval: Duration,
+    pub(crate) minimums: Vec<Quantities>,
+    pub(crate) excluded: BTreeSet<String>,
+    pub(crate) filter_gpus: bool,
+    pub(crate) region: Option<String>,
+    pub(crate) headroom_scraps: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    /// The number of agents that joined before it.
+    pub(crate) joined: u64,
+    pub(crate) info: AgentInfo,
+    pub(crate) capabilities: Vec<agent_info::Capability>,
+    pub(crate) active: bool,
+    pub(crate) total: Resources,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Framework {
+    pub(crate) info: FrameworkInfo,
+    pub(crate) active: bool,
+    pub(crate) suppressed: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Quota {
+    pub(crate) guarantees: Quantities,
+    pub(crate) limits: Limits,
+}
+
+/// "Not this, nor any part of it, until then."
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    framework: String,
+    role: String,
+    agent: String,
+    resources: Resources,
+    until: Time,
+}
+
+/// A framework in one of its roles, by role and id.
+pub(crate) type Client = (String, String);
+
+pub(crate) struct Naive {
+    pub(crate) rules: Rules,
+    pub(crate) agents: BTreeMap<String, Agent>,
+    pub(crate) frameworks: BTreeMap<String, Framework>,
+    /// By framework and agent, each entry allocated to its role. The framework may be one nobody told of yet.
+    pub(crate) held: BTreeMap<(String, String), Resources>,
+    pub(crate) refusals: Vec<Refusal>,
+    pub(crate) weights: BTreeMap<String, f64>,
+    /// Of top-level roles.
+    pub(crate) quotas: BTreeMap<String, Quota>,
+    pub(crate) whitelist: Option<BTreeSet<String>>,
+    paused: bool,
+    all_are_candidates: bool,
+    candidates: BTreeSet<String>,
+    n_joined: u64,
+    /// How often something was allocated at a node of the tree of roles or below. A virtual leaf is `role/.`.
+    role_counts: BTreeMap<String, u64>,
+    client_counts: BTreeMap<Client, u64>,
+}
+
+/// Whether the event was one to follow: the allocator has to say the same.
+pub(crate) type Followed = bool;
+
+impl Naive {
+    pub(crate) fn new(rules: Rules) -> Naive {
+        Naive {
+            rules,
+            agents: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            held: BTreeMap::new(),
+            refusals: Vec::new(),
+            weights: BTreeMap::new(),
+            quotas: BTreeMap::new(),
+            whitelist: None,
+            paused: false,
+            all_are_candidates: false,
+            candidates: BTreeSet::new(),
+            n_joined: 0,
+            role_counts: BTreeMap::new(),
+            client_counts: BTreeMap::new(),
+        }
+    }
+
+    // --- Agents ----------------------------------------------------------------------------------------
+
+    pub(crate) fn add_agent(
+        &mut self,
+        id: &str,
+        info: AgentInfo,
+        capabilities: &[agent_info::Capability],
+        total: Resources,
+        used: &[(String, Resources)],
+    ) -> Followed {
+        if self.agents.contains_key(id) {
+            return false;
+        }
+        let capabilities = capabilities.to_vec();
+        self.agents
+            .insert(id.to_owned(), Agent { joined: self.n_joined, info, capabilities, active: true, total });
+        self.n_joined += 1;
+        for (framework, resources) in used {
+            self.hold(framework, id, resources);
+        }
+        self.candidates.insert(id.to_owned());
+        true
+    }
+
+    pub(crate) fn remove_agent(&mut self, id: &str) -> Followed {
+        self.held.retain(|(_, agent), _| agent != id);
+        self.refusals.retain(|refusal| refusal.agent != id);
+        self.candidates.remove(id);
+        let known = self.agents.remove(id).is_some();
+        self.track();
+        known
+    }
+
+    /// "Changed attributes drop all filters of that agent"; a candidate "only if anything changed".
+    pub(crate) fn update_agent(
+        &mut self,
+        id: &str,
+        info: AgentInfo,
+        total: Option<Resources>,
+        capabilities: Option<&[agent_info::Capability]>,
+    ) -> Followed {
+        let Some(agent) = self.agents.get_mut(id) else { return false };
+        let before = agent.clone();
+        agent.info = info;
+        agent.total = total.unwrap_or(before.total.clone());
+        agent.capabilities = capabilities.map_or(before.capabilities.clone(), <[_]>::to_vec);
+        if agent.info.attributes != before.info.attributes {
+            self.refusals.retain(|refusal| refusal.agent != id);
+        }
+        let agent = &self.agents[id];
+        if agent.info != before.info
+            || agent.total != before.total
+            || agent.capabilities != before.capabilities
+        {
+            self.candidates.insert(id.to_owned());
+        }
+        true
+    }
+
+    pub(crate) fn set_agent_active(&mut self, id: &str, active: bool) -> Followed {
+        self.agents.get_mut(id).map(|agent| agent.active = active).is_some()
+    }
+
+    // --- Frameworks ------------------------------------------------------------------------------------
+
+    /// `used` of agents that brought along themselves what the framework holds is not counted again.
+    pub(crate) fn add_framework(
+        &mut self,
+        id: &str,
+        info: FrameworkInfo,
+        used: &[(String, Resources)],
+        active: bool,
+        suppressed: BTreeSet<String>,
+    ) -> Followed {
+        if self.frameworks.contains_key(id) {
+            return false;
+        }
+        self.frameworks.insert(id.to_owned(), Framework { info, active, suppressed });
+        self.track();
+        let brought: Vec<_> = self.held.iter().filter(|((framework, _), _)| framework == id).collect();
+        let brought: Vec<_> =
+            brought.into_iter().map(|((_, agent), held)| (agent.clone(), held.clone())).collect();
+        let used = used.iter().filter(|(agent, _)| !brought.iter().any(|(other, _)| other == agent)).cloned();
+        for (agent, resources) in brought.iter().cloned().chain(used) {
+            if self.agents.contains_key(&agent) {
+                self.held.remove(&(id.to_owned(), agent.clone()));
+                self.hold(id, &agent, &resources);
+            }
+        }
+        self.all_are_candidates |= active;
+        true
+    }
+
+    pub(crate) fn remove_framework(&mut self, id: &str) -> Followed {
+        self.held.retain(|(framework, _), _| framework != id || !self.frameworks.contains_key(id));
+        self.refusals.retain(|refusal| refusal.framework != id);
+        let known = self.frameworks.remove(id).is_some();
+        self.track();
+        known
+    }
+
+    pub(crate) fn activate_framework(&mut self, id: &str) -> Followed {
+        let Some(framework) = self.frameworks.get_mut(id) else { return false };
+        framework.active = true;
+        self.all_are_candidates = true;
+        true
+    }
+
+    /// "Clears offer filters."
+    pub(crate) fn deactivate_framework(&mut self, id: &str) -> Followed {
+        let Some(framework) = self.frameworks.get_mut(id) else { return false };
+        framework.active = false;
+        self.refusals.retain(|refusal| refusal.framework != id);
+        true
+    }
+
+    /// "Removed roles: drop filters, untrack when nothing is allocated; revive newly unsuppressed."
+    pub(crate) fn update_framework(
+        &mut self,
+        id: &str,
+        info: FrameworkInfo,
+        suppressed: BTreeSet<String>,
+    ) -> Followed {
+        let Some(framework) = self.frameworks.get_mut(id) else { return false };
+        let (old, new) = (roles_of(&framework.info), roles_of(&info));
+        let unsuppressed = |role: &String| framework.suppressed.contains(role) && !suppressed.contains(role);
+        let forgotten: BTreeSet<String> =
+            old.iter().filter(|role| !new.contains(*role) || unsuppressed(role)).cloned().collect();
+        self.refusals.retain(|it| it.framework != id || !forgotten.contains(&it.role));
+        // First it leaves, then it joins: a role nobody else is in starts from nothing.
+        let mut staying = info.clone();
+        permitted::set_roles(&mut staying, old.intersection(&new));
+        *framework = Framework { info: staying, suppressed, ..framework.clone() };
+        self.track();
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            framework.info = info;
+        }
+        self.track();
+        true
+    }
+
+    /// No roles are all roles.
+    pub(crate) fn suppress(&mut self, id: &str, roles: &BTreeSet<String>) -> Followed {
+        let Some(framework) = self.frameworks.get_mut(id) else { return false };
+        let meant = |role: &String| roles.is_empty() || roles.contains(role);
+        framework.suppressed.extend(roles_of(&framework.info).into_iter().filter(meant));
+        true
+    }
+
+    /// "Activate, delete the offer filters of those roles, then run."
+    pub(crate) fn revive(&mut self, id: &str, roles: &BTreeSet<String>) -> Followed {
+        let Some(framework) = self.frameworks.get_mut(id) else { return false };
+        let subscribed = roles_of(&framework.info);
+        let meant = |role: &String| subscribed.contains(role) && (roles.is_empty() || roles.contains(role));
+        framework.suppressed.retain(|role| !meant(role));
+        self.refusals.retain(|it| it.framework != id || !meant(&it.role));
+        self.all_are_candidates = true;
+        true
+    }
+
+    // --- Resources -------------------------------------------------------------------------------------
+
+    /// Notes that a framework got resources, each entry allocated to a role.
+    fn hold(&mut self, framework: &str, agent: &str, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
+        *self.held.entry((framework.to_owned(), agent.to_owned())).or_default() += resources;
+        if self.frameworks.contains_key(framework) {
+            self.track();
+            for role in resources.allocations().into_keys() {
+                self.count_allocation(framework, &role);
+            }
+        }
+    }
+
+    /// "Give back; optional refuse filter; unknown framework or agent tolerated." No run.
+    pub(crate) fn recover(
+        &mut self,
+        now: Time,
+        framework: &str,
+        agent: &str,
+        resources: &Resources,
+        refuse_seconds: Option<f64>,
+    ) -> Followed {
+        let key = (framework.to_owned(), agent.to_owned());
+        let Some(held) = self.held.get_mut(&key) else {
+            let known = self.agents.contains_key(agent) && self.frameworks.contains_key(framework);
+            return !known || resources.is_empty();
+        };
+        if !held.contains(resources) {
+            return false;
+        }
+        *held -= resources;
+        if held.is_empty() {
+            self.held.remove(&key);
+        }
+        for (role, part) in resources.allocations() {
+            self.refuse(now, framework, agent, &role, part.unallocated(), refuse_seconds);
+        }
+        self.track();
+        true
+    }
+
+    /// "0: no filter; negative or invalid: 5 s; above 365 days: 365 days; then raised to the interval." Who
+    /// is not to be offered anything cannot refuse; and of more than 16 refusals by one of one agent, those
+    /// that say nothing new aside, the one that ends first is forgotten.
+    fn refuse(
+        &mut self,
+        now: Time,
+        framework: &str,
+        agent: &str,
+        role: &str,
+        resources: Resources,
+        seconds: Option<f64>,
+    ) {
+        let duration = match seconds {
+            None | Some(0.0) => return,
+            Some(it) if it > 365.0 * 86400.0 => Duration::from_secs(365 * 86400),
+            Some(it) => Duration::try_from_secs_f64(it).unwrap_or(Duration::from_secs(5)),
+        };
+        if !self.wants_offers(framework, role) {
+            return;
+        }
+        let until = now + duration.max(self.rules.interval);
+        let same = |it: &Refusal| it.framework == framework && it.agent == agent && it.role == role;
+        let mine = |it: &&Refusal| same(it);
+        if self.refusals.iter().filter(mine).any(|it| it.until >= until && it.resources.contains(&resources))
+        {
+            return;
+        }
+        self.refusals.retain(|it| !(same(it) && it.until <= until && resources.contains(&it.resources)));
+        if self.refusals.iter().filter(mine).count() >= 16 {
+            let first = self.refusals.iter().enumerate().filter(|(_, it)| same(it));
+            let first = first.min_by_key(|(at, it)| (it.until, *at)).map(|(at, _)| at);
+            self.refusals.remove(first.unwrap_or_default());
+        }
+        let (framework, role, agent) = (framework.to_owned(), role.to_owned(), agent.to_owned());
+        self.refusals.push(Refusal { framework, role, agent, resources, until });
+    }
+
+    /// What a framework holds turns into something else, and the agent's total with it.
+    pub(crate) fn convert_held(
+        &mut self,
+        framework: &str,
+        agent: &str,
+        conversions: &[(Resources, Resources)],
+    ) -> Followed {
+        let key = (framework.to_owned(), agent.to_owned());
+        let (Some(mut held), Some(state)) = (self.held.get(&key).cloned(), self.agents.get_mut(agent)) else {
+            return false;
+        };
+        let mut total = state.total.clone();
+        for (consumed, converted) in conversions {
+            let consumed_total = consumed.clone().unallocated();
+            if !held.contains(consumed) || !total.contains(&consumed_total) {
+                return false;
+            }
+            held = held - consumed + converted;
+            total = total - &consumed_total + &converted.clone().unallocated();
+        }
+        state.total = total;
+        self.held.insert(key, held);
+        self.track();
+        true
+    }
+
+    /// "Fails if they cannot be applied to `available`, otherwise the total changes."
+    pub(crate) fn convert_available(
+        &mut self,
+        agent: &str,
+        conversions: &[(Resources, Resources)],
+    ) -> Followed {
+        if !self.agents.contains_key(agent) {
+            return false;
+        }
+        let (mut available, mut total) = (self.available(agent), self.agents[agent].total.clone());
+        for (consumed, converted) in conversions {
+            if !available.contains(consumed) {
+                return false;
+            }
+            available = available - consumed + converted;
+            total = total - consumed + converted;
+        }
+        if let Some(state) = self.agents.get_mut(agent) {
+            state.total = total;
+        }
+        true
+    }
+
+    // --- The cluster -----------------------------------------------------------------------------------
+
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    pub(crate) fn consider_all_agents(&mut self) {
+        self.all_are_candidates = true;
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        !self.paused && (self.all_are_candidates || !self.candidates.is_empty())
+    }
+
+    // --- What follows from it --------------------------------------------------------------------------
+
+    /// "Total without what is held, and all shared resources of the total."
+    pub(crate) fn available(&self, agent: &str) -> Resources {
+        let total = &self.agents[agent].total;
+        let mut available = total.non_shared();
+        for ((_, on), held) in &self.held {
+            if on == agent {
+                available -= &held.non_shared().unallocated();
+            }
+        }
+        available + &total.shared()
+    }
+
+    /// What a known framework holds of an agent in a role.
+    pub(crate) fn held_in(&self, framework: &str, agent: &str, role: &str) -> Resources {
+        let held = self.held.get(&(framework.to_owned(), agent.to_owned()));
+        let held = held.filter(|_| self.frameworks.contains_key(framework)).cloned().unwrap_or_default();
+        held.filter(|entry| entry.allocated_to() == Some(role)).unallocated()
+    }
+
+    /// Active, subscribed and not suppressed.
+    pub(crate) fn wants_offers(&self, framework: &str, role: &str) -> bool {
+        self.frameworks
+            .get(framework)
+            .is_some_and(|it| it.active && roles_of(&it.info).contains(role) && !it.suppressed.contains(role))
+    }
+
+    /// "A framework is tracked under a role if subscribed or still holding resources there."
+    pub(crate) fn clients(&self) -> BTreeSet<Client> {
+        let mut clients = BTreeSet::new();
+        for (id, framework) in &self.frameworks {
+            let held = self.held.iter().filter(|((holder, _), _)| holder == id);
+            let roles = held.flat_map(|(_, held)| held.allocations().into_keys());
+            clients.extend(roles.chain(roles_of(&framework.info)).map(|role| (role, id.clone())));
+        }
+        clients
+    }
+
+    /// What a top-level role and all below it have of its quota: "offered or allocated, unreserved and not
+    /// revocable, and all reservations, allocated or not". Scalars only.
+    pub(crate) fn consumed(&self, top: &str) -> Quantities {
+        let below = |role: &str| role.split('/').next() == Some(top);
+        let mut consumed = Quantities::new();
+        for ((framework, _), held) in &self.held {
+            if self.frameworks.contains_key(framework) {
+                let counted = held.unreserved().non_revocable();
+                consumed +=
+                    &counted.filter(|entry| entry.allocated_to().is_some_and(below)).scalar_quantities();
+            }
+        }
+        for agent in self.agents.values() {
+            let reserved = agent.total.filter(|entry| entry.reservation_role().is_some_and(below));
+            consumed += &reserved.scalar_quantities();
+        }
+        consumed
+    }
+}
