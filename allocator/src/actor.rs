@@ -8,16 +8,17 @@
 //! events before it only add candidates, so any number of them cost one cycle. Each allocation interval,
 //! counted from the end of one to the start of the next, a cycle looks at all agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::resources::Resources;
 use api::v1::agent_info::Capability;
-use api::v1::{AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, WeightInfo};
+use api::v1::allocator::InverseOfferStatus;
+use api::v1::{AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, Unavailability, WeightInfo};
 use libprocess::metrics::Stopwatch;
 use libprocess::{Context, Process};
 
 use crate::metrics::Metrics;
-use crate::{Allocation, Allocator, AllocatorError, Options};
+use crate::{Allocation, Allocator, AllocatorError, Conversion, FrameworkOptions, Options, Quota};
 
 /// The allocator as a process; spawn it as `allocator`.
 ///
@@ -68,10 +69,10 @@ impl AllocatorProcess {
         info: FrameworkInfo,
         used: Vec<(AgentId, Resources)>,
         active: bool,
-        suppressed_roles: BTreeSet<String>,
+        options: FrameworkOptions,
         ctx: &mut Context<Self>,
     ) {
-        let done = self.state.add_framework(&id, &info, &used, active, &suppressed_roles);
+        let done = self.state.add_framework(&id, &info, &used, active, &options);
         self.after("add_framework", done, ctx);
     }
 
@@ -98,10 +99,10 @@ impl AllocatorProcess {
         &mut self,
         id: FrameworkId,
         info: FrameworkInfo,
-        suppressed_roles: BTreeSet<String>,
+        options: FrameworkOptions,
         ctx: &mut Context<Self>,
     ) {
-        let done = self.state.update_framework(&id, &info, &suppressed_roles);
+        let done = self.state.update_framework(&id, &info, &options);
         self.after("update_framework", done, ctx);
     }
 
@@ -117,7 +118,7 @@ impl AllocatorProcess {
         self.after("revive_offers", done, ctx);
     }
 
-    /// See [`Allocator::add_agent`].
+    /// See [`Allocator::add_agent`]; of plans for it [`AllocatorProcess::update_unavailability`] tells.
     pub fn add_agent(
         &mut self,
         id: AgentId,
@@ -127,7 +128,7 @@ impl AllocatorProcess {
         used: Vec<(FrameworkId, Resources)>,
         ctx: &mut Context<Self>,
     ) {
-        let done = self.state.add_agent(&id, &info, &capabilities, total, &used);
+        let done = self.state.add_agent(&id, &info, &capabilities, None, total, &used);
         self.after("add_agent", done, ctx);
     }
 
@@ -175,11 +176,106 @@ impl AllocatorProcess {
         agent_id: AgentId,
         resources: Resources,
         filters: Option<Filters>,
+        allocated: bool,
         ctx: &mut Context<Self>,
     ) {
+        let (now, filters) = (ctx.now(), filters.as_ref());
         let done =
-            self.state.recover_resources(ctx.now(), &framework_id, &agent_id, &resources, filters.as_ref());
+            self.state.recover_resources(now, &framework_id, &agent_id, &resources, filters, allocated);
         self.after("recover_resources", done, ctx);
+    }
+
+    /// See [`Allocator::add_resource_provider`].
+    pub fn add_resource_provider(
+        &mut self,
+        id: AgentId,
+        total: Resources,
+        used: Vec<(FrameworkId, Resources)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.add_resource_provider(&id, &total, &used);
+        self.after("add_resource_provider", done, ctx);
+    }
+
+    /// See [`Allocator::update_allocation`].
+    pub fn update_allocation(
+        &mut self,
+        framework_id: FrameworkId,
+        agent_id: AgentId,
+        conversions: Vec<Conversion>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.update_allocation(&framework_id, &agent_id, &conversions);
+        self.after("update_allocation", done, ctx);
+    }
+
+    /// See [`Allocator::update_available`]. Whether it could be done is for the caller to tell the operator.
+    pub fn update_available(
+        &mut self,
+        agent_id: AgentId,
+        conversions: Vec<Conversion>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), AllocatorError> {
+        let done = self.state.update_available(&agent_id, &conversions);
+        self.after("update_available", Ok(()), ctx);
+        done
+    }
+
+    /// See [`Allocator::transition_offered_to_allocated`].
+    pub fn transition_offered_to_allocated(
+        &mut self,
+        framework_id: FrameworkId,
+        agent_id: AgentId,
+        resources: Resources,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.transition_offered_to_allocated(&framework_id, &agent_id, &resources);
+        self.after("transition_offered_to_allocated", done, ctx);
+    }
+
+    /// See [`Allocator::update_unavailability`].
+    pub fn update_unavailability(
+        &mut self,
+        agent_id: AgentId,
+        unavailability: Option<Unavailability>,
+        ctx: &mut Context<Self>,
+    ) {
+        let done = self.state.update_unavailability(&agent_id, unavailability.as_ref());
+        self.after("update_unavailability", done, ctx);
+    }
+
+    /// See [`Allocator::update_inverse_offer`].
+    pub fn update_inverse_offer(
+        &mut self,
+        agent_id: AgentId,
+        framework_id: FrameworkId,
+        status: Option<InverseOfferStatus>,
+        filters: Option<Filters>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (status, filters) = (status.as_ref(), filters.as_ref());
+        let done = self.state.update_inverse_offer(ctx.now(), &agent_id, &framework_id, status, filters);
+        self.after("update_inverse_offer", done, ctx);
+    }
+
+    /// See [`Allocator::update_quota`].
+    pub fn update_quota(&mut self, role: String, quota: Quota, ctx: &mut Context<Self>) {
+        let done = self.state.update_quota(&role, quota);
+        self.after("update_quota", done, ctx);
+    }
+
+    /// See [`Allocator::recover`]. Offers wait no longer than the recovery timeout.
+    pub fn recover(&mut self, n_agents: usize, quotas: BTreeMap<String, Quota>, ctx: &mut Context<Self>) {
+        let waits = self.state.recover(n_agents, quotas);
+        if waits == Ok(true) {
+            let timeout = self.state.options().recovery_timeout;
+            tracing::info!(n_agents, ?timeout, "offers wait for agents to come back, as there are quotas");
+            ctx.delay(timeout, |allocator, ctx| {
+                allocator.state.end_recovery();
+                allocator.after("recover", Ok(()), ctx);
+            });
+        }
+        self.after("recover", waits.map(drop), ctx);
     }
 
     /// See [`Allocator::update_weights`].

@@ -1,18 +1,22 @@
 //! Agents: what they have, who holds it, and what is left.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use api::resources::{Entry, Resources};
 use api::v1::agent_info::{Capability, capability};
-use api::v1::{AgentId, AgentInfo, Attribute, FrameworkId};
+use api::v1::{AgentId, AgentInfo, Attribute, DomainInfo, FrameworkId};
 
 use crate::amounts::Amounts;
 use crate::bits::Bits;
+use crate::constraints::AgentView;
 use crate::keys::ClientKey;
+use crate::maintenance::Maintenance;
 
 /// One agent.
 ///
-/// **Invariant:** `available` is `total` without everything in `held` and `strangers`.
+/// **Invariant:** `available` is `total` without everything in `held` and `strangers`, but for shared resources:
+/// of these all of `total` is always available.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -20,6 +24,7 @@ pub(crate) struct Agent {
     join_number: u64,
     pub(crate) hostname: String,
     pub(crate) attributes: Vec<Attribute>,
+    pub(crate) domain: Option<DomainInfo>,
     pub(crate) capabilities: Capabilities,
     pub(crate) active: bool,
     pub(crate) total: Resources,
@@ -27,15 +32,21 @@ pub(crate) struct Agent {
     pub(crate) amounts: Amounts,
     pub(crate) traits: Traits,
     /// Offered to or used by each client, without mention of the role it is allocated to.
-    pub(crate) held: BTreeMap<ClientKey, Resources>,
+    pub(crate) held: BTreeMap<ClientKey, Held>,
     /// Held by frameworks the allocator has not been told of, each allocated to its role.
     pub(crate) strangers: BTreeMap<FrameworkId, Resources>,
     pub(crate) available: Resources,
+    /// What of `available` counts as free for quota; kept while there is any quota.
+    pub(crate) free: Amounts,
     /// More is held than there is, as after the total shrank: what comes back may have to stay away.
     pub(crate) overcommitted: bool,
     /// Clients that got nothing from this agent when it had `declined_of` left, and so get nothing of less.
     pub(crate) declined: Bits,
+    /// Clients that got nothing from it because limits or the headroom did not allow it. Holds until these allow
+    /// more, or something else is available.
+    pub(crate) held_back: Bits,
     pub(crate) declined_of: Resources,
+    pub(crate) maintenance: Option<Box<Maintenance>>,
 }
 
 /// The place of an agent in the order in which a cycle visits agents: ascending, equals by `join_number`, which
@@ -50,6 +61,15 @@ pub fn order_key(seed: u64, join_number: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// What a client holds on an agent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    /// Offered or used.
+    pub(crate) resources: Resources,
+    /// What of it is used, as far as quota counts it.
+    pub(crate) allocated: Amounts,
 }
 
 /// What an agent says it understands.
@@ -76,12 +96,21 @@ pub(crate) struct Traits {
     pub(crate) gpus: bool,
     /// Some entry is not for everyone: reserved, revocable or shared.
     pub(crate) special: bool,
+    /// Some entry is there for any number of frameworks at once.
+    pub(crate) shared: bool,
+    /// Some entry goes to one framework whole or not at all.
+    pub(crate) indivisible: bool,
 }
 
 impl Traits {
     fn of(total: &Resources) -> Traits {
         let special = |entry: &Entry| entry.is_reserved() || entry.is_revocable() || entry.is_shared();
-        Traits { gpus: !total.gpus().is_zero(), special: total.iter().any(special) }
+        Traits {
+            gpus: !total.gpus().is_zero(),
+            special: total.iter().any(special),
+            shared: total.iter().any(Entry::is_shared),
+            indivisible: !total.iter().all(Entry::is_divisible),
+        }
     }
 }
 
@@ -100,6 +129,7 @@ impl Agent {
             join_number,
             hostname: info.hostname.clone(),
             attributes: info.attributes.clone(),
+            domain: info.domain.clone(),
             capabilities: Capabilities::of(capabilities),
             active: true,
             traits: Traits::of(&total),
@@ -108,15 +138,29 @@ impl Agent {
             amounts,
             held: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            free: Amounts::default(),
             overcommitted: false,
             declined: Bits::default(),
+            held_back: Bits::default(),
             declined_of: Resources::new(),
+            maintenance: None,
         }
     }
 
     /// Where it stands in the order of agents drawn with `seed`.
     pub(crate) fn order_in(&self, seed: u64) -> (u64, u64) {
         (order_key(seed, self.join_number), self.join_number)
+    }
+
+    /// What offer constraints look at.
+    pub(crate) fn view(&self) -> AgentView<'_> {
+        AgentView { hostname: &self.hostname, attributes: &self.attributes, domain: self.domain.as_ref() }
+    }
+
+    /// Whether it is in another region than `region`. Who says nothing of where he is, is here.
+    pub(crate) fn is_remote(&self, region: Option<&str>) -> bool {
+        let own = self.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+        matches!((own, region), (Some(own), Some(region)) if own.region.name != region)
     }
 
     pub(crate) fn set_total(&mut self, total: Resources, amounts: Amounts) {
@@ -128,8 +172,9 @@ impl Agent {
 
     /// Notes that somebody, client or stranger, holds `resources` more.
     pub(crate) fn take(&mut self, resources: &Resources) {
-        if self.available.contains(resources) {
-            self.available -= resources;
+        let resources = exclusive(resources);
+        if self.available.contains(&resources) {
+            self.available -= &resources;
         } else {
             self.recompute();
         }
@@ -140,31 +185,41 @@ impl Agent {
         if self.overcommitted {
             self.recompute();
         } else {
-            self.available += resources;
+            self.available += &*exclusive(resources);
         }
     }
 
-    /// Everything that is held, by clients and strangers.
+    /// Everything that is held, by clients and strangers, but for what is shared.
     pub(crate) fn all_held(&self) -> Resources {
         let mut all = Resources::new();
-        self.held.values().for_each(|held| all += held);
-        self.strangers.values().for_each(|held| all += held.clone().unallocated());
+        self.held.values().for_each(|held| all += &*exclusive(&held.resources));
+        self.strangers.values().for_each(|held| all += exclusive(held).into_owned().unallocated());
         all
     }
 
-    fn recompute(&mut self) {
+    pub(crate) fn recompute(&mut self) {
         let held = self.all_held();
         self.overcommitted = !self.total.contains(&held);
         self.available = self.total.clone() - &held;
     }
 
-    /// Forgets who declined what if more is available now than when they did.
+    /// Forgets who declined what if more is available now than when they did, and for whom something was held
+    /// back if anything else is.
     pub(crate) fn review_declined(&mut self) {
         if !self.declined_of.contains(&self.available) {
             self.declined.clear();
         }
         if self.declined_of != self.available {
+            self.held_back.clear();
             self.declined_of = self.available.clone();
         }
+    }
+}
+
+/// Without what several may hold at once.
+fn exclusive(resources: &Resources) -> Cow<'_, Resources> {
+    match resources.iter().any(Entry::is_shared) {
+        true => Cow::Owned(resources.non_shared()),
+        false => Cow::Borrowed(resources),
     }
 }

@@ -1,7 +1,7 @@
 //! What a cycle decided: who is to be offered what.
 
 use api::resources::Resources;
-use api::v1::{AgentId, FrameworkId};
+use api::v1::{AgentId, FrameworkId, Unavailability};
 
 /// The outcome of one cycle, one entry per framework that gets something.
 ///
@@ -11,6 +11,19 @@ use api::v1::{AgentId, FrameworkId};
 pub struct Allocation {
     /// In the order in which frameworks were first chosen.
     pub frameworks: Vec<FrameworkAllocation>,
+    /// Who is asked to leave which agent.
+    pub inverse_offers: Vec<InverseAllocation>,
+}
+
+/// A framework that holds something on an agent is asked to be gone from there for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InverseAllocation {
+    /// Who is asked.
+    pub framework_id: FrameworkId,
+    /// Where it should not be.
+    pub agent_id: AgentId,
+    /// When.
+    pub unavailability: Unavailability,
 }
 
 /// Everything one framework is to be offered.
@@ -36,7 +49,7 @@ pub struct AgentAllocation {
 impl Allocation {
     /// Whether nobody gets anything.
     pub fn is_empty(&self) -> bool {
-        self.frameworks.is_empty()
+        self.frameworks.is_empty() && self.inverse_offers.is_empty()
     }
 
     /// The number of offers to all frameworks.

@@ -10,12 +10,14 @@ use api::v1::{AgentId, FrameworkId};
 use slab::Slab;
 
 use crate::agents::Agent;
-use crate::amounts::Pool;
+use crate::amounts::{Amounts, Pool};
 use crate::bits::Bits;
 use crate::events::{Result, check_role};
 use crate::filters::Filters;
 use crate::frameworks::{Client, Framework, Role};
 use crate::keys::{AgentKey, FrameworkKey, RoleKey};
+use crate::maintenance::InverseFilters;
+use crate::quota::{Ledger, Minimums};
 use crate::sorter::Sorter;
 use crate::{AllocatorError, Options};
 
@@ -39,10 +41,21 @@ pub struct Allocator {
     pub(crate) role_keys: BTreeMap<Arc<str>, RoleKey>,
     pub(crate) roles_version: u64,
     pub(crate) role_sorter: Sorter<RoleKey>,
+    pub(crate) ledger: Ledger,
+    pub(crate) minimums: Minimums,
+    /// Clients with least amounts of their own.
+    pub(crate) n_own_minimums: usize,
+    /// All that is reserved on all agents, by the role it is reserved to; no role with nothing.
+    pub(crate) reservations: BTreeMap<Arc<str>, Amounts>,
     pub(crate) filters: Filters,
     /// `None` lets every hostname through.
     pub(crate) whitelist: Option<BTreeSet<String>>,
     pub(crate) paused: bool,
+    /// After a failover: wait for this many agents before anything is offered.
+    pub(crate) recovering: Option<usize>,
+    pub(crate) inverse_filters: InverseFilters,
+    /// Agents that are, or are going to be, unavailable.
+    pub(crate) maintained: Bits,
     pub(crate) candidates: Candidates,
     /// Agents about which a look might find something new. Only these are looked at, candidates or not.
     pub(crate) unsettled: Bits,
@@ -51,6 +64,10 @@ pub struct Allocator {
     /// Active clients which some agents have not been looked at for since they became active or easier to
     /// please: what agents remember of them does not count.
     pub(crate) fresh: Bits,
+    /// Active clients that were parked: some agents have not been looked at for them, what others remember counts.
+    pub(crate) woken: Bits,
+    /// Quotas changed: nothing that was held back has to be any more.
+    pub(crate) requoted: bool,
     /// Where frameworks hold something that the allocator does not know.
     pub(crate) stranger_agents: BTreeMap<FrameworkId, BTreeSet<AgentKey>>,
 }
@@ -65,9 +82,18 @@ pub(crate) struct Candidates {
 impl Allocator {
     /// An allocator of an empty cluster.
     pub fn new(options: Options) -> Allocator {
+        let mut pool = Pool::new(&options.fair_sharing_excluded_resource_names);
         Allocator {
-            pool: Pool::new(&options.fair_sharing_excluded_resource_names),
-            options,
+            ledger: Ledger::default(),
+            minimums: Minimums::new(&options.min_allocatable_resources, &mut pool),
+            n_own_minimums: 0,
+            reservations: BTreeMap::new(),
+            recovering: None,
+            inverse_filters: InverseFilters::default(),
+            maintained: Bits::default(),
+            woken: Bits::default(),
+            requoted: false,
+            pool,
             agents: Slab::new(),
             n_joined: 0,
             agent_keys: HashMap::new(),
@@ -77,7 +103,7 @@ impl Allocator {
             roles: Slab::new(),
             role_keys: BTreeMap::new(),
             roles_version: 0,
-            role_sorter: Sorter::default(),
+            role_sorter: Sorter::new(options.sorter),
             filters: Filters::default(),
             whitelist: None,
             paused: false,
@@ -86,6 +112,7 @@ impl Allocator {
             active: Bits::default(),
             fresh: Bits::default(),
             stranger_agents: BTreeMap::new(),
+            options,
         }
     }
 
@@ -126,7 +153,12 @@ impl Allocator {
 
     /// Whether there are candidates, so that a cycle should be run.
     pub fn is_due(&self) -> bool {
-        !self.paused && (self.candidates.all || !self.candidates.some.is_empty())
+        !self.is_held() && (self.candidates.all || !self.candidates.some.is_empty())
+    }
+
+    /// Whether cycles do nothing, paused or recovering.
+    pub(crate) fn is_held(&self) -> bool {
+        self.paused || self.recovering.is_some()
     }
 
     // --- For those who watch ---------------------------------------------------------------------------

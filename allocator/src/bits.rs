@@ -43,10 +43,11 @@ impl Bits {
         }
     }
 
-    /// Whether every member of this set is in `other` too.
-    pub(crate) fn is_subset(&self, other: &Bits) -> bool {
-        let theirs = other.words.iter().copied().chain(std::iter::repeat(0));
-        self.words.iter().zip(theirs).all(|(word, theirs)| word & !theirs == 0)
+    /// Whether every member of this set is in one of two others.
+    pub(crate) fn is_covered_by(&self, one: &Bits, other: &Bits) -> bool {
+        let word = |set: &Bits, at: usize| set.words.get(at).copied().unwrap_or(0);
+        let mut words = self.words.iter().enumerate();
+        words.all(|(at, mine)| mine & !(word(one, at) | word(other, at)) == 0)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
@@ -83,13 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn subsets_do_not_mind_differing_lengths() {
-        assert!(bits(&[1]).is_subset(&bits(&[1, 500])));
-        assert!(!bits(&[1, 500]).is_subset(&bits(&[1])));
+    fn covering_sets_may_differ_in_length() {
+        let none = Bits::default();
+        assert!(bits(&[1]).is_covered_by(&bits(&[1, 500]), &none));
+        assert!(!bits(&[1, 500]).is_covered_by(&bits(&[1]), &none));
+        assert!(bits(&[1, 500]).is_covered_by(&bits(&[1]), &bits(&[500])));
         let mut set = bits(&[1, 500]);
         set.subtract(&bits(&[500, 900]));
-        assert!(set.is_subset(&bits(&[1])));
+        assert!(set.is_covered_by(&bits(&[1]), &none));
         set.remove(1);
-        assert!(set.is_empty() && set.is_subset(&Bits::default()));
+        assert!(set.is_empty() && set.is_covered_by(&none, &none));
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::resources::Resources;
+use api::resources::{Entry, Resources};
 use api::v1::FrameworkInfo;
 
 use crate::Allocator;
 use crate::amounts::Amounts;
-use crate::frameworks::{Client, Role, min_allocatable};
+use crate::candidate::plain_amounts;
+use crate::frameworks::{Client, Role, min_allocatable, top_level};
 use crate::keys::{AgentKey, ClientKey, FrameworkKey, RoleKey};
 use crate::sorter::Sorter;
 
@@ -22,7 +23,13 @@ impl Allocator {
             Some(key) => *key,
             None => {
                 let name: Arc<str> = role.into();
-                let key = RoleKey(self.roles.insert(Role { name: name.clone(), sorter: Sorter::default() }));
+                let key = RoleKey(self.roles.insert(Role {
+                    quota: self.ledger.key(top_level(&name)),
+                    name: name.clone(),
+                    sorter: Sorter::new(self.options.sorter),
+                    held: Amounts::default(),
+                    allocated: Amounts::default(),
+                }));
                 self.role_sorter.add(role, key);
                 self.role_keys.insert(name, key);
                 self.roles_version += 1;
@@ -34,6 +41,8 @@ impl Allocator {
             role: role_key,
             subscribed: false,
             suppressed: false,
+            parked: false,
+            fresh_when_unparked: false,
             agents: BTreeSet::new(),
             min_allocatable: None,
         }));
@@ -55,7 +64,9 @@ impl Allocator {
         self.filters.drop_client(client);
         self.active.remove(client.0);
         self.fresh.remove(client.0);
+        self.woken.remove(client.0);
         let state = self.clients.remove(client.0);
+        self.n_own_minimums -= usize::from(state.min_allocatable.is_some());
         let role = &mut self.roles[state.role.0];
         role.sorter.remove(client);
         self.frameworks[state.framework.0].clients.remove(&role.name);
@@ -81,6 +92,8 @@ impl Allocator {
         let state = &mut self.clients[client.0];
         let unsuppressed = state.subscribed && state.suppressed && !suppressed;
         let others_will_do = state.min_allocatable != min_allocatable;
+        self.n_own_minimums -= usize::from(state.min_allocatable.is_some());
+        self.n_own_minimums += usize::from(min_allocatable.is_some());
         state.subscribed = true;
         state.suppressed = suppressed;
         state.min_allocatable = min_allocatable;
@@ -104,22 +117,41 @@ impl Allocator {
     pub(crate) fn refreshed(&mut self, client: ClientKey) {
         if self.active.contains(client.0) {
             self.fresh.insert(client.0);
+        } else {
+            self.clients[client.0].fresh_when_unparked = true;
         }
     }
 
     /// Brings the sorters in line with whether the client is to be offered anything.
     pub(crate) fn update_activity(&mut self, client: ClientKey) {
         let state = &self.clients[client.0];
-        let wanted = self.frameworks[state.framework.0].active && state.subscribed && !state.suppressed;
-        if wanted == self.active.contains(client.0) {
+        let framework = &self.frameworks[state.framework.0];
+        let wants = framework.active && state.subscribed && !state.suppressed;
+        let role = &self.roles[state.role.0];
+        let exhausted = role.quota.is_some_and(|key| self.ledger.accounts[key.0].exhausted);
+        let parked = wants
+            && exhausted
+            && state.min_allocatable.is_none()
+            && !framework.capabilities.revocable_resources;
+        let was_active = self.active.contains(client.0);
+        let was_parked = std::mem::replace(&mut self.clients[client.0].parked, parked);
+        if parked && !was_parked {
+            self.clients[client.0].fresh_when_unparked = !was_active || self.fresh.contains(client.0);
+        }
+        let wanted = wants && !parked;
+        if wanted == was_active {
             return;
         }
+        let state = &self.clients[client.0];
         let role = &mut self.roles[state.role.0];
         if wanted {
             role.sorter.activate(client);
             self.role_sorter.activate(state.role);
             self.active.insert(client.0);
-            self.fresh.insert(client.0);
+            match was_parked && !state.fresh_when_unparked {
+                true => self.woken.insert(client.0),
+                false => self.fresh.insert(client.0),
+            }
         } else {
             role.sorter.deactivate(client);
             if !role.sorter.has_active() {
@@ -127,14 +159,17 @@ impl Allocator {
             }
             self.active.remove(client.0);
             self.fresh.remove(client.0);
+            self.woken.remove(client.0);
         }
     }
 
-    /// Notes that a framework holds resources, each entry allocated to a role.
+    /// Notes that a framework uses resources, each entry allocated to a role.
     pub(crate) fn hold_all(&mut self, framework: FrameworkKey, agent: AgentKey, resources: &Resources) {
         for (role, part) in resources.allocations() {
             let client = self.track(framework, &role);
-            self.hold(client, agent, &part.unallocated());
+            let part = part.unallocated();
+            self.hold(client, agent, &part);
+            self.note_allocated(client, agent, &part);
         }
     }
 
@@ -143,32 +178,68 @@ impl Allocator {
         if resources.is_empty() {
             return;
         }
-        let amounts = self.amounts(resources);
+        let amounts = self.counted(client, agent, resources);
+        let plain = self.plain(resources, &amounts);
         let state = &mut self.agents[agent.0];
-        *state.held.entry(client).or_default() += resources;
+        state.held.entry(client).or_default().resources += resources;
         state.take(resources);
         let client_state = &mut self.clients[client.0];
         client_state.agents.insert(agent);
-        self.roles[client_state.role.0].sorter.allocated(client, &amounts);
-        self.role_sorter.allocated(client_state.role, &amounts);
+        let role = client_state.role;
+        self.roles[role.0].sorter.allocated(client, &amounts);
+        self.role_sorter.allocated(role, &amounts);
+        self.roles[role.0].held.add(&plain);
+        self.consume(role, &plain);
+        self.refresh_free(agent);
     }
 
-    /// Notes that a client gave back resources which it held.
-    pub(crate) fn release(&mut self, client: ClientKey, agent: AgentKey, resources: &Resources) {
-        let amounts = self.amounts(resources);
+    /// Notes that a client gave back resources which it held; `allocated` if it used them, rather than just
+    /// being offered them, and `None` if that is not known of each.
+    pub(crate) fn release(
+        &mut self,
+        client: ClientKey,
+        agent: AgentKey,
+        resources: &Resources,
+        allocated: Option<bool>,
+    ) {
         let state = &mut self.agents[agent.0];
-        let client_state = &mut self.clients[client.0];
+        let mut used = Amounts::default();
         if let Some(held) = state.held.get_mut(&client) {
-            *held -= resources;
-            if held.is_empty() {
+            held.resources -= resources;
+            used = match allocated {
+                Some(true) => plain_amounts(resources, &self.pool),
+                Some(false) => Amounts::default(),
+                None => held.allocated.clone(),
+            };
+            used = smaller(&used, &held.allocated);
+            held.allocated.subtract(&used);
+            if held.resources.is_empty() {
+                used.add(&held.allocated);
                 state.held.remove(&client);
-                client_state.agents.remove(&agent);
+                self.clients[client.0].agents.remove(&agent);
             }
         }
         state.put_back(resources);
-        self.roles[client_state.role.0].sorter.unallocated(client, &amounts);
-        self.role_sorter.unallocated(client_state.role, &amounts);
+        let amounts = self.counted(client, agent, resources);
+        let plain = self.plain(resources, &amounts);
+        let role = self.clients[client.0].role;
+        self.roles[role.0].sorter.unallocated(client, &amounts);
+        self.role_sorter.unallocated(role, &amounts);
+        self.roles[role.0].held.subtract(&plain);
+        self.roles[role.0].allocated.subtract(&used);
+        self.unconsume(role, &plain);
+        self.refresh_free(agent);
         self.unsettled.insert(agent.0);
+    }
+
+    /// Notes that a client uses resources which it holds.
+    pub(crate) fn note_allocated(&mut self, client: ClientKey, agent: AgentKey, resources: &Resources) {
+        let plain = plain_amounts(resources, &self.pool);
+        if let Some(held) = self.agents[agent.0].held.get_mut(&client) {
+            held.allocated.add(&plain);
+            let role = self.clients[client.0].role;
+            self.roles[role.0].allocated.add(&plain);
+        }
     }
 
     /// Scalars by number. A name not seen before gets one.
@@ -181,4 +252,43 @@ impl Allocator {
         }
         amounts
     }
+
+    /// What shares count of resources that are not, or no more, among those a client holds on an agent: what is
+    /// shared counts once, however many copies it holds.
+    pub(crate) fn counted(&mut self, client: ClientKey, agent: AgentKey, resources: &Resources) -> Amounts {
+        if !resources.iter().any(Entry::is_shared) {
+            return self.amounts(resources);
+        }
+        let held = self.agents[agent.0].held.get(&client);
+        let new = |entry: &Entry| {
+            let one = Resources::from_iter([entry.clone()]);
+            !entry.is_shared() || held.is_none_or(|held| !held.resources.intersects(&one))
+        };
+        self.amounts(&resources.filter(new))
+    }
+
+    /// What shares count of all that a client holds on an agent.
+    pub(crate) fn amounts_held(&mut self, held: &Resources) -> Amounts {
+        self.amounts(held)
+    }
+
+    /// What quota counts of resources.
+    pub(crate) fn plain_of(&self, resources: &Resources) -> Amounts {
+        plain_amounts(resources, &self.pool)
+    }
+
+    /// What quota counts, given what shares count: the same if all is plain.
+    fn plain(&self, resources: &Resources, counted: &Amounts) -> Amounts {
+        match resources.iter().any(|entry| entry.is_reserved() || entry.is_revocable()) {
+            true => plain_amounts(resources, &self.pool),
+            false => counted.clone(),
+        }
+    }
+}
+
+/// The smaller amount of each resource.
+fn smaller(left: &Amounts, right: &Amounts) -> Amounts {
+    let mut smaller = Amounts::default();
+    left.iter().for_each(|(name, amount)| smaller.add_one(name, amount.min(right.get(name))));
+    smaller
 }

@@ -1,10 +1,17 @@
 //! One round of deciding who is offered what.
 //!
 //! ```text
-//! for each candidate agent, in an order drawn anew:
-//!     for each role, the one with the smallest share first:
-//!         for each of its frameworks, the one with the smallest share first:
-//!             offer it everything on the agent that it may have and has not refused
+//! stage 1, only while some role has less than it is guaranteed:
+//!     for each candidate agent, in an order drawn anew:
+//!         for each such role, the one with the smallest share first:
+//!             for each of its frameworks, the one with the smallest share first:
+//!                 offer it what is missing to the guarantee, and what limits and headroom allow beside
+//! stage 2:
+//!     for each candidate agent, in an order drawn anew:
+//!         for each role, the one with the smallest share first:
+//!             for each of its frameworks, the one with the smallest share first:
+//!                 offer it everything on the agent that it may have and has not refused,
+//!                 as far as limits and headroom allow
 //! ```
 //!
 //! Whatever is left on an agent goes to the first who may have it; fairness comes from many agents, many
@@ -13,201 +20,133 @@
 //! **Cost.** Only *unsettled* agents are looked at. Looking settles an agent: everyone was asked, and an
 //! answer of "no" to some resources is a "no" to fewer of them, so that only an event can change it. An agent
 //! also remembers who said no, so that one event there does not ask everyone again; see
-//! [`Agent::declined`](crate::agents::Agent).
+//! [`Agent::declined`](crate::agents::Agent). What quota kept from somebody is looked at again when limits or
+//! headroom allow more.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use api::resources::{Entry, Resources};
+use api::resources::Resources;
 use rand::Rng;
 
-use crate::agents::Agent;
 use crate::allocation::{AgentAllocation, Allocation, FrameworkAllocation};
-use crate::frameworks::{Client, Framework, Role};
+use crate::bits::Bits;
 use crate::keys::{AgentKey, ClientKey, FrameworkKey};
-use crate::{Allocator, Options, Time};
+use crate::{Allocator, Time};
+
+/// Which part of a cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Roles get what they are guaranteed.
+    Guarantees,
+    /// Everybody gets a fair share.
+    FairShare,
+}
+
+/// What a cycle has done so far.
+#[derive(Default)]
+pub(crate) struct Run {
+    allocation: Allocation,
+    places: HashMap<FrameworkKey, usize>,
+    /// Where the offers of the first stage are among their framework's, as the second may add to them.
+    given: BTreeMap<(ClientKey, AgentKey), usize>,
+    /// Shared resources that were offered: nobody else gets them in the same cycle.
+    pub(crate) shared: BTreeMap<AgentKey, Resources>,
+}
 
 impl Allocator {
-    /// Decides what to offer from the candidates, and counts it as held. Does nothing while paused.
+    /// Decides what to offer from the candidates, and counts it as held. Does nothing while paused or recovering.
     ///
-    /// `rng` draws a seed for the order of agents, see [`order_key`](crate::order_key). Refusals that ended before `now` are forgotten first.
+    /// For each stage `rng` draws a seed for the order of agents, see [`order_key`](crate::order_key). Refusals
+    /// that ended before `now` are forgotten first.
     pub fn cycle(&mut self, now: Time, rng: &mut impl Rng) -> Allocation {
-        if self.paused {
+        if self.is_held() {
             return Allocation::default();
         }
         self.expire_refusals(now);
-        let seed = rng.next_u64();
-        let mut agents = self.take_candidates();
-        agents.sort_by_cached_key(|agent| self.agents[agent.0].order_in(seed));
-        let mut allocation = Allocation::default();
-        let mut places: BTreeMap<FrameworkKey, usize> = BTreeMap::new();
-        for agent in agents {
-            self.unsettled.remove(agent.0);
-            for (client, resources) in self.choose(agent) {
-                self.hold(client, agent, &resources);
-                let client = &self.clients[client.0];
-                let place = *places.entry(client.framework).or_insert_with(|| {
-                    let framework_id = self.frameworks[client.framework.0].id.clone();
-                    allocation.frameworks.push(FrameworkAllocation { framework_id, offers: Vec::new() });
-                    allocation.frameworks.len() - 1
-                });
-                let role = self.roles[client.role.0].name.clone();
-                allocation.frameworks[place].offers.push(AgentAllocation {
-                    agent_id: self.agents[agent.0].id.clone(),
-                    role: role.to_string(),
-                    resources: resources.allocated(role),
-                });
+        self.release_held_back();
+        let (agents, maintained) = self.take_candidates();
+        let mut run = Run::default();
+        if self.ledger.iter().any(|(_, account)| account.is_guaranteed()) {
+            let seed = rng.next_u64();
+            for agent in self.in_order(&agents, seed) {
+                if self.ledger.unsatisfied.is_empty() {
+                    break;
+                }
+                self.look_at(agent, Stage::Guarantees, rng, &mut run);
             }
         }
-        allocation
+        let seed = rng.next_u64();
+        for agent in self.in_order(&agents, seed) {
+            self.unsettled.remove(agent.0);
+            self.look_at(agent, Stage::FairShare, rng, &mut run);
+        }
+        run.allocation.inverse_offers = self.ask_to_leave(&maintained, now);
+        run.allocation
+    }
+
+    fn look_at(&mut self, agent: AgentKey, stage: Stage, rng: &mut impl Rng, run: &mut Run) {
+        for (client_key, resources) in self.choose(agent, stage, rng, run) {
+            self.hold(client_key, agent, &resources);
+            let client = &self.clients[client_key.0];
+            let frameworks = &mut run.allocation.frameworks;
+            let place = *run.places.entry(client.framework).or_insert_with(|| {
+                let framework_id = self.frameworks[client.framework.0].id.clone();
+                frameworks.push(FrameworkAllocation { framework_id, offers: Vec::new() });
+                frameworks.len() - 1
+            });
+            let role = self.roles[client.role.0].name.clone();
+            let agent_id = &self.agents[agent.0].id;
+            let offers = &mut frameworks[place].offers;
+            if stage == Stage::Guarantees {
+                run.given.insert((client_key, agent), offers.len());
+            } else if let Some(&at) = run.given.get(&(client_key, agent)) {
+                offers[at].resources += resources.allocated(role);
+                continue;
+            }
+            offers.push(AgentAllocation {
+                agent_id: agent_id.clone(),
+                role: role.to_string(),
+                resources: resources.allocated(role),
+            });
+        }
+    }
+
+    fn in_order(&self, agents: &[AgentKey], seed: u64) -> Vec<AgentKey> {
+        let mut order: Vec<_> = agents.iter().map(|key| (self.agents[key.0].order_in(seed), *key)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, key)| key).collect()
     }
 
     fn expire_refusals(&mut self, now: Time) {
         for (client, agent) in self.filters.expire(now) {
             self.agents[agent.0].declined.remove(client.0);
+            self.agents[agent.0].held_back.remove(client.0);
             self.unsettled.insert(agent.0);
         }
     }
 
-    /// The agents to look at, which are candidates no more.
-    fn take_candidates(&mut self) -> Vec<AgentKey> {
+    /// The agents to look at, which are candidates no more, and the candidates that are to be unavailable.
+    fn take_candidates(&mut self) -> (Vec<AgentKey>, Bits) {
         let candidates = std::mem::take(&mut self.candidates);
         if !candidates.all {
-            return candidates
-                .some
-                .iter()
-                .filter(|agent| self.unsettled.contains(*agent))
-                .map(AgentKey)
-                .collect();
+            let some = |set: &Bits| candidates.some.iter().filter(|it| set.contains(*it)).collect::<Vec<_>>();
+            let mut maintained = Bits::default();
+            some(&self.maintained).into_iter().for_each(|agent| maintained.insert(agent));
+            return (some(&self.unsettled).into_iter().map(AgentKey).collect(), maintained);
         }
-        if !self.fresh.is_empty() {
+        if !self.fresh.is_empty() || !self.woken.is_empty() {
             for (agent, state) in &mut self.agents {
                 state.declined.subtract(&self.fresh);
-                if !state.available.is_empty() {
+                state.held_back.subtract(&self.fresh);
+                let asked =
+                    self.fresh.is_empty() && self.woken.is_covered_by(&state.declined, &state.held_back);
+                if !state.available.is_empty() && !asked {
                     self.unsettled.insert(agent);
                 }
             }
             self.fresh.clear();
+            self.woken.clear();
         }
-        self.unsettled.iter().map(AgentKey).collect()
+        (self.unsettled.iter().map(AgentKey).collect(), self.maintained.clone())
     }
-
-    /// Who gets what of an agent's free resources, decided but not yet done.
-    ///
-    /// What one client is given changes neither the order of the roles, which is that of the start, nor the
-    /// order within another role; so everything can be decided before anything is counted.
-    fn choose(&mut self, agent: AgentKey) -> Vec<(ClientKey, Resources)> {
-        let state = &mut self.agents[agent.0];
-        let hidden = self.whitelist.as_ref().is_some_and(|whitelist| !whitelist.contains(&state.hostname));
-        if !state.active || state.available.is_empty() || hidden {
-            return Vec::new();
-        }
-        state.review_declined();
-        state.declined.subtract(&self.fresh);
-        let mut chosen = Vec::new();
-        if self.active.is_subset(&state.declined) {
-            return chosen;
-        }
-        let mut left = state.available.clone();
-        self.role_sorter.refresh(&self.pool);
-        'roles: for role in self.role_sorter.iter() {
-            let role = &mut self.roles[role.0];
-            role.sorter.refresh(&self.pool);
-            for client in role.sorter.iter() {
-                if state.declined.contains(client.0) {
-                    continue;
-                }
-                let client_state = &self.clients[client.0];
-                let framework = &self.frameworks[client_state.framework.0];
-                let candidate = Candidate { agent: state, framework, role, client: client_state };
-                let offer = candidate.offer(&left, &self.options);
-                let offer =
-                    offer.filter(|offer| !self.filters.hide(client, agent, offer)).map(Cow::into_owned);
-                match offer {
-                    Some(offer) => {
-                        left -= &offer;
-                        chosen.push((client, offer));
-                        if left.is_empty() {
-                            break 'roles;
-                        }
-                    }
-                    // Once something was chosen a "no" is one to what is left only, and the agent remembers
-                    // nothing of that.
-                    None if chosen.is_empty() => state.declined.insert(client.0),
-                    None => {}
-                }
-            }
-        }
-        chosen
-    }
-
-    /// What would be offered to a client if the agent were looked at now.
-    pub(crate) fn would_offer(&self, client: ClientKey, agent: AgentKey) -> Option<Resources> {
-        let state = &self.agents[agent.0];
-        let hidden = self.whitelist.as_ref().is_some_and(|whitelist| !whitelist.contains(&state.hostname));
-        if !state.active || hidden {
-            return None;
-        }
-        let client_state = &self.clients[client.0];
-        let candidate = Candidate {
-            agent: state,
-            framework: &self.frameworks[client_state.framework.0],
-            role: &self.roles[client_state.role.0],
-            client: client_state,
-        };
-        let offer = candidate.offer(&state.available, &self.options)?;
-        (!self.filters.hide(client, agent, &offer)).then(|| offer.into_owned())
-    }
-}
-
-/// A framework in a role, in front of an agent.
-struct Candidate<'a> {
-    agent: &'a Agent,
-    framework: &'a Framework,
-    role: &'a Role,
-    client: &'a Client,
-}
-
-impl Candidate<'_> {
-    /// What of `left` the framework may have, if that is worth an offer.
-    fn offer<'l>(&self, left: &'l Resources, options: &Options) -> Option<Cow<'l, Resources>> {
-        if !self.is_capable(options) {
-            return None;
-        }
-        let offer = match self.agent.traits.special {
-            true => Cow::Owned(left.filter(|entry| self.may_have(entry))),
-            false => Cow::Borrowed(left),
-        };
-        let minimums = self.client.min_allocatable.as_ref().unwrap_or(&options.min_allocatable_resources);
-        is_allocatable(&offer, minimums).then_some(offer)
-    }
-
-    /// Whether the framework understands this agent, and the agent this framework.
-    fn is_capable(&self, options: &Options) -> bool {
-        let framework = self.framework.capabilities;
-        let agent = self.agent.capabilities;
-        (framework.gpu_resources || !self.agent.traits.gpus || !options.filter_gpu_resources)
-            && (agent.multi_role || !framework.multi_role)
-            && (agent.hierarchical_role || !self.role.is_nested())
-    }
-
-    fn may_have(&self, entry: &Entry) -> bool {
-        let framework = self.framework.capabilities;
-        entry.is_allocatable_to(&self.role.name)
-            && (framework.revocable_resources || !entry.is_revocable())
-            && (framework.shared_resources || !entry.is_shared())
-            && (framework.reservation_refinement || !entry.has_refined_reservation())
-    }
-}
-
-/// Not empty, and reaches one of the sets of amounts, if there are any.
-fn is_allocatable(offer: &Resources, minimums: &[api::resources::Quantities]) -> bool {
-    if offer.is_empty() {
-        return false;
-    }
-    if minimums.is_empty() {
-        return true;
-    }
-    let quantities = offer.quantities();
-    minimums.iter().any(|minimum| quantities.contains(minimum))
 }

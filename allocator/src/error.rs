@@ -1,6 +1,6 @@
 //! Calls the allocator cannot follow.
 
-use api::resources::Resources;
+use api::resources::{Resources, Scalar};
 
 /// The caller and the allocator disagree about the cluster. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -55,5 +55,33 @@ pub enum AllocatorError {
         role: String,
         /// The weight as given.
         weight: f64,
+    },
+    /// Operations on resources of several roles at once.
+    #[error("operations on agent {0} have to be on resources allocated to one role")]
+    SeveralRoles(String),
+    /// An operation needs what an agent does not have, or what somebody holds.
+    #[error("agent {agent_id} has only `{available}` of which to take `{resources}`")]
+    NotAvailable {
+        /// Where.
+        agent_id: String,
+        /// What was to be taken.
+        resources: Resources,
+        /// What there is.
+        available: Resources,
+    },
+    /// Quota is of top-level roles.
+    #[error("`{0}` is below another role; quota is set for the top-level role, and counts for all below it")]
+    NestedQuota(String),
+    /// A promise that could not be kept.
+    #[error("role `{role}` cannot be guaranteed {name}:{guarantee}, as its limit is {limit}")]
+    GuaranteeAboveLimit {
+        /// Whose quota.
+        role: String,
+        /// Of what.
+        name: String,
+        /// The guarantee.
+        guarantee: Scalar,
+        /// The limit.
+        limit: Scalar,
     },
 }

@@ -7,7 +7,9 @@ use api::resources::Quantities;
 use api::v1::framework_info::{Capability, capability};
 use api::v1::{FrameworkId, FrameworkInfo, OfferFilters};
 
-use crate::keys::{AgentKey, ClientKey, FrameworkKey, RoleKey};
+use crate::amounts::Amounts;
+use crate::constraints::Constraints;
+use crate::keys::{AgentKey, ClientKey, FrameworkKey, QuotaKey, RoleKey};
 use crate::sorter::Sorter;
 
 /// One framework.
@@ -16,6 +18,7 @@ pub(crate) struct Framework {
     pub(crate) id: FrameworkId,
     pub(crate) active: bool,
     pub(crate) capabilities: Capabilities,
+    pub(crate) constraints: Arc<Constraints>,
     /// Roles it is subscribed to or still holds something in.
     pub(crate) clients: BTreeMap<Arc<str>, ClientKey>,
 }
@@ -28,6 +31,7 @@ pub(crate) struct Capabilities {
     pub(crate) revocable_resources: bool,
     pub(crate) shared_resources: bool,
     pub(crate) reservation_refinement: bool,
+    pub(crate) region_aware: bool,
 }
 
 impl Capabilities {
@@ -39,6 +43,7 @@ impl Capabilities {
             revocable_resources: has(capability::Type::RevocableResources),
             shared_resources: has(capability::Type::SharedResources),
             reservation_refinement: has(capability::Type::ReservationRefinement),
+            region_aware: has(capability::Type::RegionAware),
         }
     }
 }
@@ -64,7 +69,8 @@ pub(crate) fn min_allocatable(filters: Option<&OfferFilters>) -> Option<Vec<Quan
 
 /// A framework in one of its roles.
 ///
-/// Listed in the role's sorter as active iff its framework is active, it is subscribed and not suppressed.
+/// Listed in the role's sorter as active iff its framework is active, it is subscribed, not suppressed and not
+/// parked.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) framework: FrameworkKey,
@@ -72,6 +78,10 @@ pub(crate) struct Client {
     /// Otherwise it is here for what it still holds only.
     pub(crate) subscribed: bool,
     pub(crate) suppressed: bool,
+    /// Nothing it could be offered is within the limits of its role. Costs as little as being suppressed.
+    pub(crate) parked: bool,
+    /// It became active, or easier to please, while parked.
+    pub(crate) fresh_when_unparked: bool,
     /// Where it holds something.
     pub(crate) agents: BTreeSet<AgentKey>,
     pub(crate) min_allocatable: Option<Vec<Quantities>>,
@@ -82,11 +92,27 @@ pub(crate) struct Client {
 pub(crate) struct Role {
     pub(crate) name: Arc<str>,
     pub(crate) sorter: Sorter<ClientKey>,
+    /// The account it, or the role above it all, counts for.
+    pub(crate) quota: Option<QuotaKey>,
+    /// What its frameworks are offered or use, as far as quota counts it.
+    pub(crate) held: Amounts,
+    /// What of that they use.
+    pub(crate) allocated: Amounts,
 }
 
 impl Role {
+    /// The role above it all, or itself.
+    pub(crate) fn top_level(&self) -> &str {
+        top_level(&self.name)
+    }
+
     /// Whether it has a parent, which old agents do not understand.
     pub(crate) fn is_nested(&self) -> bool {
         self.name.contains('/')
     }
+}
+
+/// The first component of a role's path: the role quota is set for.
+pub(crate) fn top_level(role: &str) -> &str {
+    role.split_once('/').map_or(role, |(top_level, _)| top_level)
 }

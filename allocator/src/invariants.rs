@@ -1,7 +1,11 @@
 //! State that can check itself.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::Allocator;
 use crate::amounts::Amounts;
+use crate::candidate::plain_amounts;
 use crate::keys::{AgentKey, ClientKey};
 
 impl Allocator {
@@ -23,7 +27,7 @@ impl Allocator {
             }
             for (client, held) in &agent.held {
                 let known = self.clients.get(client.0).is_some_and(|it| it.agents.contains(&AgentKey(key)));
-                if held.is_empty() || !known {
+                if held.resources.is_empty() || !known {
                     return Err(format!("agent {}: {client:?} is not known to hold it", agent.id.value));
                 }
             }
@@ -34,19 +38,69 @@ impl Allocator {
                 return Err(format!("the pool's {} is not the sum over agents", self.pool.name_of(id)));
             }
         }
+        self.check_quota()?;
         self.check_roles()?;
         self.check_clients()
     }
 
     /// An agent nobody needs to look at has nothing for any client.
     fn check_settled(&self, agent: AgentKey) -> Result<(), String> {
-        if self.unsettled.contains(agent.0) {
+        if self.unsettled.contains(agent.0) || self.is_held_back_due(agent) {
             return Ok(());
         }
-        for client in self.active.iter().filter(|client| !self.fresh.contains(*client)) {
+        let due = |client: &usize| self.fresh.contains(*client) || self.woken.contains(*client);
+        for client in self.active.iter().filter(|client| !due(client)) {
             if let Some(offer) = self.would_offer(ClientKey(client), agent) {
                 let id = &self.agents[agent.0].id.value;
                 return Err(format!("agent {id} is settled, but has `{offer}` for client {client}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What quota counts, counted anew.
+    fn check_quota(&self) -> Result<(), String> {
+        self.ledger.check_invariants()?;
+        let mut reservations: BTreeMap<Arc<str>, Amounts> = BTreeMap::new();
+        let mut free = Amounts::default();
+        for (_, agent) in &self.agents {
+            free.add(&plain_amounts(&agent.available, &self.pool));
+            for (role, reserved) in agent.total.reservations() {
+                let sum = reservations.entry(role.as_str().into()).or_default();
+                for entry in &reserved {
+                    if let (Some(id), Some(scalar)) = (self.pool.find(entry.name()), entry.scalar()) {
+                        sum.add_one(id, u128::from(scalar.thousandths()));
+                    }
+                }
+            }
+        }
+        reservations.retain(|_, reserved| !reserved.is_empty());
+        if reservations != self.reservations {
+            return Err("reservations are not the sum over agents".to_owned());
+        }
+        if !self.ledger.is_empty() && free != self.ledger.free {
+            return Err("what is free is not the sum over agents".to_owned());
+        }
+        for (_, account) in self.ledger.iter() {
+            if account.consumed != self.consumed(&account.role) {
+                return Err(format!("role {} consumed something else of its quota", account.role));
+            }
+        }
+        for (_, role) in &self.roles {
+            if role.quota != self.ledger.key(role.top_level()) {
+                return Err(format!("role {} counts for another quota than that of its parent", role.name));
+            }
+            let (mut held, mut allocated) = (Amounts::default(), Amounts::default());
+            for client in role.sorter.clients() {
+                for agent in &self.clients[client.0].agents {
+                    if let Some(here) = self.agents[agent.0].held.get(&client) {
+                        held.add(&plain_amounts(&here.resources, &self.pool));
+                        allocated.add(&here.allocated);
+                    }
+                }
+            }
+            if held != role.held || allocated != role.allocated {
+                return Err(format!("role {}: quota counts something else than agents say", role.name));
             }
         }
         Ok(())
@@ -78,7 +132,7 @@ impl Allocator {
             let framework = &self.frameworks[client.framework.0];
             let role = &self.roles[client.role.0];
             let name = format!("{} in {}", framework.id.value, role.name);
-            let wanted = framework.active && client.subscribed && !client.suppressed;
+            let wanted = framework.active && client.subscribed && !client.suppressed && !client.parked;
             let key = ClientKey(key);
             if wanted != self.active.contains(key.0) || wanted != role.sorter.is_active(key) {
                 return Err(format!("{name} should be active: {wanted}"));
@@ -93,7 +147,7 @@ impl Allocator {
             for agent in &client.agents {
                 let here = self.agents.get(agent.0).and_then(|agent| agent.held.get(&key));
                 let here = here.ok_or_else(|| format!("{name} holds nothing on {agent:?}"))?;
-                for entry in here {
+                for entry in &here.resources {
                     if let (Some(id), Some(scalar)) = (self.pool.find(entry.name()), entry.scalar()) {
                         held.add_one(id, u128::from(scalar.thousandths()));
                     }

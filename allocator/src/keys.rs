@@ -23,6 +23,10 @@ key!(
     ClientKey
 );
 key!(
+    /// The account of a role with a quota.
+    QuotaKey
+);
+key!(
     /// A role in which some framework is tracked.
     RoleKey
 );

@@ -7,13 +7,9 @@
 //! seeded generator, offers go out as a result.
 //! **Invariant:** after every event, for every agent: held + available = total.
 //!
-//! Where this deliberately differs from Mesos:
-//! - What becomes a candidate during a pause still is one after it, instead of waiting for the next interval.
-//! - A role with nobody to serve, all inactive or suppressed, takes no turn. Its share still counts for its
-//!   parents.
-//! - The weight of a role that has roles below it, but no framework of its own, can be changed at any time.
-//! - One framework can have 16 refusals of one agent at a time; of more, the one that ends first is forgotten.
+//! Where this deliberately differs from Mesos, and why, is in `docs/allocator.md`.
 
+mod accounts;
 mod actor;
 mod agents;
 mod allocation;
@@ -21,6 +17,9 @@ mod allocator;
 pub mod amounts;
 mod bits;
 mod bookkeeping;
+mod candidate;
+mod choose;
+pub mod constraints;
 mod cycle;
 mod error;
 mod events;
@@ -28,15 +27,19 @@ mod filters;
 mod frameworks;
 mod invariants;
 mod keys;
+mod maintenance;
 mod metrics;
 mod options;
+mod quota;
 pub mod sorter;
 
 pub use actor::AllocatorProcess;
 pub use agents::order_key;
-pub use allocation::{AgentAllocation, Allocation, FrameworkAllocation};
+pub use allocation::{AgentAllocation, Allocation, FrameworkAllocation, InverseAllocation};
 pub use allocator::Allocator;
 pub use error::AllocatorError;
-pub use options::{MinAllocatableError, Options, parse_min_allocatable_resources};
+pub use events::Conversion;
+pub use options::{FrameworkOptions, MinAllocatableError, Options, parse_min_allocatable_resources};
+pub use quota::Quota;
 
 use libprocess::Time;

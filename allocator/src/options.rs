@@ -1,9 +1,13 @@
 //! What the operator can set.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::resources::{Name, Quantities, Scalar};
+
+use crate::constraints::Constraints;
+use crate::sorter::SorterKind;
 
 /// How the allocator behaves; fixed when it starts.
 #[derive(Clone, Debug)]
@@ -17,6 +21,27 @@ pub struct Options {
     pub fair_sharing_excluded_resource_names: BTreeSet<String>,
     /// Keep agents with `gpus` for frameworks that say they know about them.
     pub filter_gpu_resources: bool,
+    /// How roles, and frameworks within a role, take turns.
+    pub sorter: SorterKind,
+    /// The region the master is in; agents that say they are in another one are kept for frameworks that know
+    /// about regions.
+    pub region: Option<String>,
+    /// Make offers from which the headroom took all of some resource, so that there is mem, say, but no cpus.
+    /// Without, these are only made to frameworks that named least amounts of their own.
+    pub headroom_scraps: bool,
+    /// After a failover with quotas set, offers wait for this part of the agents known before ...
+    pub agent_recovery_factor: f64,
+    /// ... and no longer than this.
+    pub recovery_timeout: Duration,
+}
+
+/// How a framework wants to be served.
+#[derive(Clone, Debug, Default)]
+pub struct FrameworkOptions {
+    /// Roles in which it is offered nothing until it revives them.
+    pub suppressed_roles: BTreeSet<String>,
+    /// Which agents it wants offers of.
+    pub constraints: Arc<Constraints>,
 }
 
 impl Default for Options {
@@ -28,6 +53,11 @@ impl Default for Options {
             min_allocatable_resources: vec![least("cpus", 10), least("mem", 32_000)],
             fair_sharing_excluded_resource_names: BTreeSet::new(),
             filter_gpu_resources: true,
+            sorter: SorterKind::Drf,
+            region: None,
+            headroom_scraps: false,
+            agent_recovery_factor: 0.8,
+            recovery_timeout: Duration::from_secs(10 * 60),
         }
     }
 }

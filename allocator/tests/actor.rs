@@ -4,11 +4,10 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use allocator::{Allocation, AllocatorProcess, Options};
+use allocator::{Allocation, AllocatorProcess, FrameworkOptions, Options};
 use api::v1::Filters;
 use common::{agent_capabilities, agent_id, agent_info, framework_id, framework_info, resources};
 use libprocess::sim::{Seed, Simulation};
@@ -58,7 +57,14 @@ impl World {
     fn add_framework(&mut self, id: &'static str) {
         self.call(move |allocator, ctx| {
             let info = framework_info(&["framework", id, "role=r"]);
-            allocator.add_framework(framework_id(id), info, Vec::new(), true, BTreeSet::new(), ctx);
+            allocator.add_framework(
+                framework_id(id),
+                info,
+                Vec::new(),
+                true,
+                FrameworkOptions::default(),
+                ctx,
+            );
         });
     }
 
@@ -74,7 +80,7 @@ impl World {
         self.call(move |allocator, ctx| {
             let back = resources("cpus:2;mem:512").allocated("r");
             let filters = Some(Filters { refuse_seconds: Some(refuse_seconds) });
-            allocator.recover_resources(framework_id(framework), agent_id(agent), back, filters, ctx);
+            allocator.recover_resources(framework_id(framework), agent_id(agent), back, filters, false, ctx);
         });
     }
 
@@ -160,7 +166,7 @@ fn metrics_tell_runs_resources_and_roles() {
     let allocator = node.spawn("allocator", process).unwrap();
     allocator.call(|allocator, ctx| {
         let info = framework_info(&["framework", "f", "role=r/x"]);
-        allocator.add_framework(framework_id("f"), info, Vec::new(), true, BTreeSet::new(), ctx);
+        allocator.add_framework(framework_id("f"), info, Vec::new(), true, FrameworkOptions::default(), ctx);
         let capabilities = agent_capabilities(false);
         let total = resources("cpus:2;mem:512;disk:5");
         let used = vec![(framework_id("g"), resources("cpus:1;mem:256").allocated("s"))];

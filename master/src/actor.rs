@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Continuation, Effect, FrameworkEvent, Timeout};
+use crate::frameworks::framework_options;
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
@@ -384,15 +385,15 @@ impl Master {
         let Some(allocator) = &self.allocator else { return };
         allocator.call(move |allocator, ctx| match call {
             AllocatorCall::AddFramework { id, info, used, active, options } => {
-                let suppressed = options.suppressed_roles.into_iter().collect();
-                allocator.add_framework(id, *info, used, active, suppressed, ctx);
+                let options = framework_options(&info, options);
+                allocator.add_framework(id, *info, used, active, options, ctx);
             }
             AllocatorCall::RemoveFramework(id) => allocator.remove_framework(id, ctx),
             AllocatorCall::ActivateFramework(id) => allocator.activate_framework(id, ctx),
             AllocatorCall::DeactivateFramework(id) => allocator.deactivate_framework(id, ctx),
             AllocatorCall::UpdateFramework { id, info, options } => {
-                let suppressed = options.suppressed_roles.into_iter().collect();
-                allocator.update_framework(id, *info, suppressed, ctx);
+                let options = framework_options(&info, options);
+                allocator.update_framework(id, *info, options, ctx);
             }
             AllocatorCall::AddAgent { id, info, capabilities, total, used } => {
                 allocator.add_agent(id, *info, capabilities, total, used, ctx);
@@ -403,8 +404,8 @@ impl Master {
             }
             AllocatorCall::ActivateAgent(id) => allocator.activate_agent(id, ctx),
             AllocatorCall::DeactivateAgent(id) => allocator.deactivate_agent(id, ctx),
-            AllocatorCall::Recover { framework_id, agent_id, resources, filters, .. } => {
-                allocator.recover_resources(framework_id, agent_id, resources, filters, ctx);
+            AllocatorCall::Recover { framework_id, agent_id, resources, filters, allocated } => {
+                allocator.recover_resources(framework_id, agent_id, resources, filters, allocated, ctx);
             }
             AllocatorCall::Suppress { id, roles } => {
                 allocator.suppress_offers(id, roles.into_iter().collect(), ctx)
@@ -412,8 +413,11 @@ impl Master {
             AllocatorCall::Revive { id, roles } => {
                 allocator.revive_offers(id, roles.into_iter().collect(), ctx)
             }
-            // The allocator counts what is offered and what is used alike, and answers no requests.
-            AllocatorCall::Allocated { .. } | AllocatorCall::Request { .. } => {}
+            AllocatorCall::Allocated { framework_id, agent_id, resources } => {
+                allocator.transition_offered_to_allocated(framework_id, agent_id, resources, ctx);
+            }
+            // The allocator answers no requests.
+            AllocatorCall::Request { .. } => {}
         });
     }
 

@@ -103,6 +103,7 @@ pub enum AllocatorCall {
     DeactivateAgent(AgentId),
     /// What was offered is used from now on.
     Allocated {
+        framework_id: FrameworkId,
         agent_id: AgentId,
         resources: Resources,
     },

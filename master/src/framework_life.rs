@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::capabilities::FrameworkCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEvent, OfferOptions, Timeout};
-use crate::frameworks::{Framework, compiled};
+use crate::frameworks::Framework;
 use crate::tasks::TaskRecord;
 use crate::validation;
 
@@ -211,7 +211,6 @@ impl Cluster {
         let Some(framework) = self.frameworks.get_mut(id) else { return false };
         let changed = *framework.info != info;
         framework.capabilities = FrameworkCapabilities::of(&info.capabilities);
-        framework.constraints = compiled(&info, framework.capabilities, &options);
         framework.info = Arc::new(info);
         framework.options = Arc::new(options);
         let roles = framework.roles();

@@ -10,9 +10,10 @@ use libprocess::{Time, Upid};
 use uuid::Uuid;
 
 use crate::capabilities::FrameworkCapabilities;
-use crate::constraints::Constraints;
 use crate::effect::{Connection, OfferOptions};
 use crate::tasks::TaskRecord;
+use allocator::FrameworkOptions;
+use allocator::constraints::Constraints;
 
 /// A framework. Cloning one copies no tasks: its collections share their structure with the clone.
 #[derive(Debug, Clone)]
@@ -25,8 +26,6 @@ pub struct Framework {
     pub capabilities: FrameworkCapabilities,
     /// Suppressed roles and offer constraints.
     pub options: Arc<OfferOptions>,
-    /// Of `options`, compiled.
-    pub constraints: Arc<Constraints>,
     /// How it is reached; none while it is disconnected or recovered.
     pub connection: Option<Connection>,
     /// Known only from agents, since this master took over.
@@ -111,7 +110,6 @@ impl Framework {
         info.id = Some(id.clone());
         let capabilities = FrameworkCapabilities::of(&info.capabilities);
         Framework {
-            constraints: compiled(&info, capabilities, &options),
             capabilities,
             id,
             info: Arc::new(info),
@@ -164,15 +162,14 @@ impl Framework {
     }
 }
 
-/// The constraints among the options, which were checked before.
-pub(crate) fn compiled(
-    info: &FrameworkInfo,
-    capabilities: FrameworkCapabilities,
-    options: &OfferOptions,
-) -> Arc<Constraints> {
-    let roles = roles_of(info, capabilities);
-    let compiled = options.constraints.as_ref().map(|constraints| Constraints::compile(constraints, &roles));
-    Arc::new(compiled.and_then(Result::ok).unwrap_or_default())
+/// The options in the allocator's terms. Constraints were checked before, and are compiled here.
+pub(crate) fn framework_options(info: &FrameworkInfo, options: OfferOptions) -> FrameworkOptions {
+    let roles = roles_of(info, FrameworkCapabilities::of(&info.capabilities));
+    let constraints = options.constraints.map(|constraints| Constraints::compile(&constraints, &roles));
+    FrameworkOptions {
+        suppressed_roles: options.suppressed_roles.into_iter().collect(),
+        constraints: Arc::new(constraints.and_then(Result::ok).unwrap_or_default()),
+    }
 }
 
 /// The roles an info subscribes to.

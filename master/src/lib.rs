@@ -6,7 +6,6 @@ pub mod agents;
 pub mod calls;
 pub mod capabilities;
 pub mod cluster;
-pub mod constraints;
 pub mod effect;
 mod executors;
 mod flags;

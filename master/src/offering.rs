@@ -27,10 +27,6 @@ impl Cluster {
                 self.recover_offered(framework_id, &agent_id, resources, None);
                 continue;
             };
-            if !framework.constraints.allow(&role, &agent.info) {
-                self.recover_offered(framework_id, &agent_id, resources, Some(Filters::default()));
-                continue;
-            }
             let id = self.ids.next_offer();
             let offer = compose(id.clone(), framework, agent, &role, &resources);
             shown.pids.push(agent.pid.to_string());

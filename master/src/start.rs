@@ -75,6 +75,7 @@ pub fn prepare(address: libprocess::Address, id: Uuid, flags: Flags) -> Result<P
             .cloned()
             .collect(),
         filter_gpu_resources: flags.filter_gpu_resources,
+        ..allocator::Options::default()
     };
     let ids = Ids::new(id);
     let info = announce(address, &flags, &ids);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use api::resources::Resources;
+use api::resources::{Entry, Resources};
 use api::v1::agent_info::Capability;
-use api::v1::{AgentId, AgentInfo, FrameworkId};
+use api::v1::{AgentId, AgentInfo, FrameworkId, Unavailability};
 
 use super::{Result, check_allocated};
 use crate::agents::{Agent, Capabilities};
@@ -20,6 +20,7 @@ impl Allocator {
         id: &AgentId,
         info: &AgentInfo,
         capabilities: &[Capability],
+        unavailability: Option<&Unavailability>,
         total: Resources,
         used: &[(FrameworkId, Resources)],
     ) -> Result<()> {
@@ -35,6 +36,34 @@ impl Allocator {
         self.n_joined += 1;
         let agent = AgentKey(self.agents.insert(state));
         self.agent_keys.insert(id.clone(), agent);
+        self.set_unavailability(agent, unavailability);
+        self.note_total(agent, &Resources::new());
+        self.hold_used(agent, used);
+        self.unsettled.insert(agent.0);
+        self.consider(agent);
+        self.agent_joined();
+        Ok(())
+    }
+
+    /// Adds what a resource provider of an agent has, of which frameworks hold `used` already.
+    pub fn add_resource_provider(
+        &mut self,
+        id: &AgentId,
+        total: &Resources,
+        used: &[(FrameworkId, Resources)],
+    ) -> Result<()> {
+        let agent = self.agent(id)?;
+        for (framework_id, resources) in used {
+            check_allocated(framework_id, id, resources)?;
+        }
+        let total = self.agents[agent.0].total.clone() + total;
+        self.replace_total(agent, total);
+        self.hold_used(agent, used);
+        self.reconsider(agent);
+        Ok(())
+    }
+
+    fn hold_used(&mut self, agent: AgentKey, used: &[(FrameworkId, Resources)]) {
         for (framework_id, resources) in used.iter().filter(|(_, resources)| !resources.is_empty()) {
             match self.framework_keys.get(framework_id) {
                 Some(&framework) => self.hold_all(framework, agent, resources),
@@ -46,20 +75,48 @@ impl Allocator {
                 }
             }
         }
-        self.unsettled.insert(agent.0);
-        self.consider(agent);
-        Ok(())
+        self.refresh_free(agent);
+    }
+
+    /// Replaces what an agent has.
+    pub(crate) fn replace_total(&mut self, agent: AgentKey, total: Resources) {
+        let amounts = self.amounts(&total);
+        let state = &mut self.agents[agent.0];
+        self.pool.shrink(&state.amounts);
+        self.pool.grow(&amounts);
+        let before = std::mem::take(&mut state.total);
+        state.set_total(total, amounts);
+        self.note_total(agent, &before);
+        self.refresh_free(agent);
+    }
+
+    /// Counts what is reserved on an agent, which had `before` and has another total now.
+    fn note_total(&mut self, agent: AgentKey, before: &Resources) {
+        let after = &self.agents[agent.0].total;
+        let reserved = |total: &Resources| match total.iter().any(Entry::is_reserved) {
+            true => total.reserved(),
+            false => Resources::new(),
+        };
+        let (before, after) = (reserved(before), reserved(after));
+        if before != after {
+            self.change_reservations(&before, &after);
+        }
     }
 
     /// Forgets an agent, what frameworks hold of it, and what they refused of it.
     pub fn remove_agent(&mut self, id: &AgentId) -> Result<()> {
         let agent = self.agent(id)?;
         for (client, held) in self.agents[agent.0].held.clone() {
-            self.release(client, agent, &held);
+            self.release(client, agent, &held.resources, None);
             self.untrack_if_idle(client);
         }
         self.filters.drop_agent(agent);
+        self.set_unavailability(agent, None);
+        let before = std::mem::take(&mut self.agents[agent.0].total);
+        self.note_total(agent, &before);
         let state = self.agents.remove(agent.0);
+        self.forget_free(&state.free);
+        self.forget_held_back(agent);
         for framework_id in state.strangers.keys() {
             self.forget_stranger(framework_id, agent);
         }
@@ -85,6 +142,11 @@ impl Allocator {
         if state.attributes != info.attributes {
             state.attributes = info.attributes.clone();
             self.filters.drop_agent(agent);
+            self.inverse_filters.drop_agent(agent);
+            changed = true;
+        }
+        if state.domain != info.domain {
+            state.domain = info.domain.clone();
             changed = true;
         }
         if state.hostname != info.hostname {
@@ -98,11 +160,7 @@ impl Allocator {
             changed = true;
         }
         if let Some(total) = total.filter(|total| *total != state.total) {
-            let amounts = self.amounts(&total);
-            let state = &mut self.agents[agent.0];
-            self.pool.shrink(&state.amounts);
-            self.pool.grow(&amounts);
-            state.set_total(total, amounts);
+            self.replace_total(agent, total);
             changed = true;
         }
         if changed {
@@ -135,17 +193,18 @@ impl Allocator {
         }
     }
 
-    fn consider(&mut self, agent: AgentKey) {
+    pub(crate) fn consider(&mut self, agent: AgentKey) {
         self.candidates.some.insert(agent.0);
     }
 
     /// What the agent remembers of refusals by its clients does not hold any more.
-    fn reconsider(&mut self, agent: AgentKey) {
+    pub(crate) fn reconsider(&mut self, agent: AgentKey) {
         self.agents[agent.0].declined.clear();
+        self.agents[agent.0].held_back.clear();
         self.unsettled.insert(agent.0);
     }
 
-    fn agent(&self, id: &AgentId) -> Result<AgentKey> {
+    pub(crate) fn agent(&self, id: &AgentId) -> Result<AgentKey> {
         self.agent_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownAgent(id.value.clone()))
     }
 }

@@ -1,6 +1,7 @@
 //! Frameworks come, change and go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use api::resources::Resources;
 use api::v1::{AgentId, FrameworkId, FrameworkInfo};
@@ -8,10 +9,10 @@ use api::v1::{AgentId, FrameworkId, FrameworkInfo};
 use super::{Result, check_allocated, check_role};
 use crate::frameworks::{Capabilities, Framework, roles_of};
 use crate::keys::{ClientKey, FrameworkKey};
-use crate::{Allocator, AllocatorError};
+use crate::{Allocator, AllocatorError, FrameworkOptions};
 
 impl Allocator {
-    /// Adds a framework under each of its roles; in `suppressed_roles` it is offered nothing until revived.
+    /// Adds a framework under each of its roles; in those suppressed it is offered nothing until revived.
     ///
     /// `used` is what it already holds, each entry allocated to a role, as after a failover of the master.
     /// Agents not added yet bring it along themselves. Resources an agent came with count once.
@@ -22,7 +23,7 @@ impl Allocator {
         info: &FrameworkInfo,
         used: &[(AgentId, Resources)],
         active: bool,
-        suppressed_roles: &BTreeSet<String>,
+        options: &FrameworkOptions,
     ) -> Result<()> {
         if self.framework_keys.contains_key(id) {
             return Err(AllocatorError::KnownFramework(id.value.clone()));
@@ -39,16 +40,18 @@ impl Allocator {
             id: id.clone(),
             active,
             capabilities: Capabilities::of(&info.capabilities),
+            constraints: options.constraints.clone(),
             clients: BTreeMap::new(),
         }));
         self.framework_keys.insert(id.clone(), key);
         for role in roles {
-            self.subscribe(key, role, info, suppressed_roles.contains(role));
+            self.subscribe(key, role, info, options.suppressed_roles.contains(role));
         }
         let claimed = self.stranger_agents.remove(id).unwrap_or_default();
         for &agent in &claimed {
             if let Some(held) = self.agents[agent.0].strangers.remove(id) {
                 self.agents[agent.0].put_back(&held.clone().unallocated());
+                self.refresh_free(agent);
                 self.hold_all(key, agent, &held);
             }
         }
@@ -71,11 +74,12 @@ impl Allocator {
         for client in self.clients_of(key) {
             for agent in self.clients[client.0].agents.clone() {
                 if let Some(held) = self.agents[agent.0].held.get(&client).cloned() {
-                    self.release(client, agent, &held);
+                    self.release(client, agent, &held.resources, None);
                 }
             }
             self.untrack(client);
         }
+        self.forget_inverse_offers(key, id);
         self.frameworks.remove(key.0);
         self.framework_keys.remove(id);
         Ok(())
@@ -94,6 +98,7 @@ impl Allocator {
     pub fn deactivate_framework(&mut self, id: &FrameworkId) -> Result<()> {
         let key = self.framework(id)?;
         self.frameworks[key.0].active = false;
+        self.inverse_filters.drop_framework(key);
         for client in self.clients_of(key) {
             self.update_activity(client);
             self.filters.drop_client(client);
@@ -101,22 +106,27 @@ impl Allocator {
         Ok(())
     }
 
-    /// Replaces what the framework says of itself, and which of its roles are suppressed.
+    /// Replaces what the framework says of itself, which of its roles are suppressed, and its constraints.
     ///
     /// In a role it left it keeps what it holds there, and is tracked until it has given that back.
     pub fn update_framework(
         &mut self,
         id: &FrameworkId,
         info: &FrameworkInfo,
-        suppressed_roles: &BTreeSet<String>,
+        options: &FrameworkOptions,
     ) -> Result<()> {
         let key = self.framework(id)?;
         let roles = roles_of(info);
         roles.iter().try_for_each(|role| check_role(role))?;
         let capabilities = Capabilities::of(&info.capabilities);
-        if self.frameworks[key.0].capabilities != capabilities {
-            self.frameworks[key.0].capabilities = capabilities;
+        let framework = &mut self.frameworks[key.0];
+        let same_constraints = Arc::ptr_eq(&framework.constraints, &options.constraints)
+            || (framework.constraints.is_empty() && options.constraints.is_empty());
+        framework.constraints = options.constraints.clone();
+        if framework.capabilities != capabilities || !same_constraints {
+            framework.capabilities = capabilities;
             for client in self.clients_of(key) {
+                self.update_activity(client);
                 self.refreshed(client);
             }
         }
@@ -130,7 +140,7 @@ impl Allocator {
             }
         }
         for role in roles {
-            self.subscribe(key, role, info, suppressed_roles.contains(role));
+            self.subscribe(key, role, info, options.suppressed_roles.contains(role));
         }
         Ok(())
     }
@@ -151,11 +161,12 @@ impl Allocator {
         for client in self.subscribed_clients(id, roles)? {
             self.revive(client);
         }
+        self.inverse_filters.drop_framework(self.framework(id)?);
         self.consider_all_agents();
         Ok(())
     }
 
-    fn framework(&self, id: &FrameworkId) -> Result<FrameworkKey> {
+    pub(crate) fn framework(&self, id: &FrameworkId) -> Result<FrameworkKey> {
         self.framework_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownFramework(id.value.clone()))
     }
 

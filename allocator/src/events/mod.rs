@@ -2,7 +2,12 @@
 
 mod agents;
 mod frameworks;
+mod maintenance;
+mod operations;
+mod quota;
 mod resources;
+
+pub use operations::Conversion;
 
 use api::resources::Resources;
 use api::v1::{AgentId, FrameworkId};

@@ -11,6 +11,7 @@ use crate::{Allocator, AllocatorError, Time};
 impl Allocator {
     /// Takes back what a framework held on an agent, each entry allocated to the role it was held in.
     ///
+    /// `allocated` says that it used them; otherwise they were just offered to it.
     /// With `filters` they are kept away from it, in that role, for the time these say; without, they are
     /// not. No agent becomes a candidate: what comes back piecemeal is offered together at the next interval.
     /// A framework or agent that is gone took everything with it, so that is no error.
@@ -21,6 +22,7 @@ impl Allocator {
         agent_id: &AgentId,
         resources: &Resources,
         filters: Option<&Filters>,
+        allocated: bool,
     ) -> Result<()> {
         let Some(&agent) = self.agent_keys.get(agent_id) else { return Ok(()) };
         check_allocated(framework_id, agent_id, resources)?;
@@ -39,14 +41,16 @@ impl Allocator {
             let client = self.frameworks[framework.0].clients.get(role.as_str()).copied();
             let held = client.and_then(|client| self.agents[agent.0].held.get(&client));
             match client {
-                Some(client) if held.is_some_and(|held| held.contains(&part)) => parts.push((client, part)),
+                Some(client) if held.is_some_and(|held| held.resources.contains(&part)) => {
+                    parts.push((client, part))
+                }
                 _ => return Err(not_held(&role)),
             }
         }
         let refuse_seconds = filters.map(Filters::refuse_seconds);
         let refusal = refuse_seconds.and_then(|it| refusal_duration(it, self.options.allocation_interval));
         for (client, part) in parts {
-            self.release(client, agent, &part);
+            self.release(client, agent, &part, Some(allocated));
             if let Some(duration) = refusal
                 && self.active.contains(client.0)
             {
@@ -76,6 +80,7 @@ impl Allocator {
             state.strangers.remove(framework_id);
         }
         state.put_back(&resources.clone().unallocated());
+        self.refresh_free(agent);
         self.unsettled.insert(agent.0);
         if nothing_left {
             self.forget_stranger(framework_id, agent);

@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use allocator::{Allocation, Allocator, Options, parse_min_allocatable_resources};
+use allocator::{
+    Allocation, Allocator, Conversion, FrameworkOptions, Options, Quota, parse_min_allocatable_resources,
+};
 use api::resources::{Entry, Resources, Scalar};
+use api::v1::allocator::InverseOfferStatus;
 use api::v1::{
-    AgentId, AgentInfo, Attribute, Filters, FrameworkId, FrameworkInfo, OfferFilters, agent_info,
-    framework_info, offer_filters, value,
+    AgentId, AgentInfo, Attribute, DomainInfo, Filters, FrameworkId, FrameworkInfo, OfferFilters,
+    Unavailability, Volume, agent_info, domain_info, framework_info, offer_filters, resource, value,
 };
 use libprocess::Time;
 use rand::SeedableRng;
@@ -52,8 +55,56 @@ pub(crate) fn agent_id(id: &str) -> AgentId {
     AgentId { value: id.to_owned() }
 }
 
+/// As Mesos writes them, and beyond that: `cpus~:1` is revocable, `disk#v(r):5` the persistent volume `v`, and
+/// `disk%v(r):5` a shared one.
 pub(crate) fn resources(text: &str) -> Resources {
-    Resources::parse(text, "*").unwrap_or_else(|error| panic!("`{text}`: {error}"))
+    let items = text.split(';').map(str::trim).filter(|item| !item.is_empty());
+    items.map(item).fold(Resources::new(), |sum, item| sum + &item)
+}
+
+fn item(text: &str) -> Resources {
+    let at = text.find(['~', '#', '%']);
+    let (plain, marker, id) = match at {
+        None => (text.to_owned(), ' ', ""),
+        Some(at) => {
+            let end = text[at + 1..].find(['(', ':']).map_or(text.len(), |end| at + 1 + end);
+            let marker = text.as_bytes()[at] as char;
+            (format!("{}{}", &text[..at], &text[end..]), marker, &text[at + 1..end])
+        }
+    };
+    let parsed = Resources::parse(&plain, "*").unwrap_or_else(|error| panic!("`{text}`: {error}"));
+    if marker == ' ' {
+        return parsed;
+    }
+    let mut messages = parsed.to_messages();
+    for message in &mut messages {
+        if marker == '~' {
+            message.revocable = Some(resource::RevocableInfo::default());
+            continue;
+        }
+        message.disk = Some(Box::new(resource::DiskInfo {
+            persistence: Some(resource::disk_info::Persistence { id: id.to_owned(), principal: None }),
+            volume: Some(Volume { container_path: id.to_owned(), ..Volume::default() }),
+            ..resource::DiskInfo::default()
+        }));
+        message.shared = (marker == '%').then(resource::SharedInfo::default);
+    }
+    Resources::from_checked(&messages)
+}
+
+/// `g=cpus:1;mem:2` and `l=cpus:1`; neither is no quota.
+fn quota(words: &[&str]) -> Quota {
+    let amounts = |name: &str| {
+        let text = words.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+        let sets = parse_min_allocatable_resources(text).unwrap();
+        sets.into_iter().next().unwrap_or_default()
+    };
+    let limits = words.iter().find_map(|it| it.strip_prefix("l=")).unwrap_or_default();
+    let limits = limits.split(';').filter(|it| !it.is_empty()).map(|it| {
+        let (name, limit) = it.split_once(':').unwrap();
+        (name, limit.parse::<Scalar>().unwrap())
+    });
+    Quota { guarantees: amounts("g"), limits: limits.collect() }
 }
 
 pub(crate) fn names(list: &str) -> BTreeSet<String> {
@@ -90,7 +141,7 @@ impl Cluster {
         let option = |name: &str| words.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
         let (id, fid, aid) = (word(1), framework_id(word(1)), agent_id(word(1)));
         let done = match word(0) {
-            // agent ID TOTAL [host=H] [old] [attribute=TEXT] [used=FRAMEWORK,ROLE,RESOURCES]
+            // agent ID TOTAL [host=H] [old] [attribute=TEXT] [region=R] [used=FRAMEWORK,ROLE,RESOURCES]
             "agent" => {
                 let used = option("used").map(|it| {
                     let (framework, rest) = it.split_once(',').unwrap();
@@ -99,12 +150,14 @@ impl Cluster {
                     self.held.insert((framework.to_owned(), id.to_owned()), held.clone());
                     (framework_id(framework), held)
                 });
-                let info = agent_info(option("host").unwrap_or(id), option("attribute"));
+                let mut info = agent_info(option("host").unwrap_or(id), option("attribute"));
+                info.domain = option("region").map(domain);
                 let capabilities = agent_capabilities(words.contains(&"old"));
                 if !self.agents.contains_key(id) {
                     self.agents.insert(id.to_owned(), info.clone());
                 }
-                self.allocator.add_agent(&aid, &info, &capabilities, resources(word(2)), used.as_slice())
+                let total = resources(word(2));
+                self.allocator.add_agent(&aid, &info, &capabilities, None, total, used.as_slice())
             }
             "remove_agent" => {
                 self.held.retain(|(_, agent), _| agent != id);
@@ -131,22 +184,24 @@ impl Cluster {
             "framework" | "update_framework" => {
                 let info = framework_info(&words);
                 self.frameworks.insert(id.to_owned(), info.clone());
-                let suppressed = names(option("suppressed").unwrap_or_default());
+                let suppressed_roles = names(option("suppressed").unwrap_or_default());
+                let options = FrameworkOptions { suppressed_roles, ..FrameworkOptions::default() };
                 if word(0) == "framework" {
                     let used: Vec<_> = self.held_by(id);
                     let active = !words.contains(&"inactive");
-                    self.allocator.add_framework(&fid, &info, &used, active, &suppressed)
+                    self.allocator.add_framework(&fid, &info, &used, active, &options)
                 } else {
-                    self.allocator.update_framework(&fid, &info, &suppressed)
+                    self.allocator.update_framework(&fid, &info, &options)
                 }
             }
             // As after a failover of the master: it is new, and holds what it held.
             "failover" => self.allocator.remove_framework(&fid).and_then(|()| {
                 let info = framework_info(&words);
                 self.frameworks.insert(id.to_owned(), info.clone());
-                let suppressed = names(option("suppressed").unwrap_or_default());
+                let suppressed_roles = names(option("suppressed").unwrap_or_default());
+                let options = FrameworkOptions { suppressed_roles, ..FrameworkOptions::default() };
                 let active = !words.contains(&"inactive");
-                self.allocator.add_framework(&fid, &info, &self.held_by(id), active, &suppressed)
+                self.allocator.add_framework(&fid, &info, &self.held_by(id), active, &options)
             }),
             "remove_framework" => {
                 self.held.retain(|(framework, _), _| framework != id);
@@ -157,6 +212,48 @@ impl Cluster {
             "suppress" => self.allocator.suppress_offers(&fid, &names(word(2))),
             "revive" => self.allocator.revive_offers(&fid, &names(word(2))),
             "weight" => self.allocator.update_weights([(id, word(2).parse().unwrap())]),
+            // quota ROLE [g=AMOUNTS] [l=AMOUNTS]
+            "quota" => self.allocator.update_quota(id, quota(&words)),
+            // convert FRAMEWORK AGENT ROLE FROM -> TO, or convert_free AGENT FROM -> TO
+            "convert" => {
+                let convert = |text: &str| resources(text).allocated(word(3));
+                let (consumed, converted) = (convert(word(4)), convert(word(6)));
+                let conversion = Conversion { consumed, converted };
+                let aid = agent_id(word(2));
+                let done = self.allocator.update_allocation(&fid, &aid, std::slice::from_ref(&conversion));
+                if done.is_ok() {
+                    let held = self.held.entry((id.to_owned(), word(2).to_owned())).or_default();
+                    *held -= &conversion.consumed;
+                    *held += &conversion.converted;
+                }
+                done
+            }
+            "convert_free" => {
+                let conversion = Conversion { consumed: resources(word(2)), converted: resources(word(4)) };
+                self.allocator.update_available(&aid, &[conversion])
+            }
+            "use" => {
+                let held = self.held.get(&(id.to_owned(), word(2).to_owned())).cloned().unwrap_or_default();
+                self.allocator.transition_offered_to_allocated(&fid, &agent_id(word(2)), &held)
+            }
+            // recover_cluster N_AGENTS ROLE [g=AMOUNTS] [l=AMOUNTS]
+            "recover_cluster" => {
+                let quotas = BTreeMap::from([(word(2).to_owned(), quota(&words))]);
+                self.allocator.recover(id.parse().unwrap(), quotas).map(drop)
+            }
+            "recovery_timeout" => {
+                self.allocator.end_recovery();
+                Ok(())
+            }
+            "unavailable" => self.allocator.update_unavailability(&aid, Some(&Unavailability::default())),
+            "available" => self.allocator.update_unavailability(&aid, None),
+            // answer FRAMEWORK AGENT [SECONDS]
+            "answer" => {
+                let filters = word(3).parse().ok().map(|seconds| Filters { refuse_seconds: Some(seconds) });
+                let status = InverseOfferStatus { framework_id: fid.clone(), ..Default::default() };
+                let aid = agent_id(word(2));
+                self.allocator.update_inverse_offer(self.now, &aid, &fid, Some(&status), filters.as_ref())
+            }
             "whitelist" => {
                 self.allocator.update_whitelist((id != "all").then(|| names(id)));
                 Ok(())
@@ -231,7 +328,7 @@ impl Cluster {
         };
         let (fid, aid) = (framework_id(framework), agent_id(agent));
         let filters = refuse_seconds.map(|it| Filters { refuse_seconds: Some(it) });
-        let done = self.allocator.recover_resources(self.now, &fid, &aid, &part, filters.as_ref());
+        let done = self.allocator.recover_resources(self.now, &fid, &aid, &part, filters.as_ref(), false);
         if done.is_ok() {
             *held -= &part;
         }
@@ -254,6 +351,10 @@ impl Cluster {
                     format!("{id}{role} <- {} {what}\n", offer.agent_id.value),
                 ));
             }
+        }
+        for asked in &allocation.inverse_offers {
+            let (framework, agent) = (&asked.framework_id.value, &asked.agent_id.value);
+            lines.push((agent.clone(), format!("{framework} is asked to leave {agent}\n")));
         }
         lines.sort();
         match lines.is_empty() {
@@ -290,6 +391,12 @@ pub(crate) fn agent_info(hostname: &str, attribute: Option<&str>) -> AgentInfo {
     AgentInfo { hostname: hostname.to_owned(), attributes: Vec::from_iter(attribute), ..AgentInfo::default() }
 }
 
+fn domain(region: &str) -> DomainInfo {
+    let region = domain_info::fault_domain::RegionInfo { name: region.to_owned() };
+    let zone = domain_info::fault_domain::ZoneInfo { name: "z".to_owned() };
+    DomainInfo { fault_domain: Some(domain_info::FaultDomain { region, zone }) }
+}
+
 pub(crate) fn agent_capabilities(old: bool) -> Vec<agent_info::Capability> {
     use agent_info::capability::Type;
     let types = if old { &[][..] } else { &[Type::MultiRole, Type::HierarchicalRole] };
@@ -305,6 +412,8 @@ pub(crate) fn framework_info(words: &[&str]) -> FrameworkInfo {
         types.push(match capability {
             "gpu" => Type::GpuResources,
             "revocable" => Type::RevocableResources,
+            "shared" => Type::SharedResources,
+            "region" => Type::RegionAware,
             "refined" => Type::ReservationRefinement,
             other => panic!("unknown capability `{other}`"),
         });

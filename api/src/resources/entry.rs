@@ -185,6 +185,11 @@ impl Entry {
         !self.is_empty()
     }
 
+    /// Whether part of it can go here and part there; a persistent volume, a whole disk and what is shared cannot.
+    pub fn is_divisible(&self) -> bool {
+        self.unit() == Unit::Divisible
+    }
+
     pub(super) fn unit(&self) -> Unit {
         self.metadata.as_ref().map_or(Unit::Divisible, |metadata| metadata.unit())
     }

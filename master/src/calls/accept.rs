@@ -67,7 +67,11 @@ impl Cluster {
         // The filter is set before anything else returns, or the next allocation offers the same again.
         self.recover_offered(framework_id, &agent_id, remaining, Some(filters));
         if !used.is_empty() {
-            self.allocator(AllocatorCall::Allocated { agent_id, resources: used });
+            self.allocator(AllocatorCall::Allocated {
+                framework_id: framework_id.clone(),
+                agent_id,
+                resources: used,
+            });
         }
     }
 

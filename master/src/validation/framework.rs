@@ -7,9 +7,9 @@ use api::v1::{FrameworkInfo, OfferFilters};
 use super::Invalid;
 use crate::capabilities::FrameworkCapabilities;
 use crate::cluster::Rules;
-use crate::constraints::Constraints;
 use crate::effect::OfferOptions;
 use crate::frameworks::roles_of;
+use allocator::constraints::Constraints;
 
 /// The longest failover timeout that is a duration: 2^63 - 1 nanoseconds.
 const FAILOVER_TIMEOUT_SECS_MAX: f64 = 9_223_372_036.0;

@@ -1,7 +1,6 @@
 //! Offer constraints: which agents a framework wants offers of, for each of its roles.
 //!
-//! The allocator does not know them. An offer of an agent that is not wanted goes back before the framework
-//! sees it, under a filter, so that the next allocation gives the agent to others.
+//! They are checked and compiled once, when a framework subscribes; whoever subscribes it hands them in.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +8,15 @@ use api::v1::scheduler::attribute_constraint::selector::PseudoattributeType;
 use api::v1::scheduler::attribute_constraint::{Predicate as PredicateProto, Selector as SelectorProto};
 use api::v1::scheduler::{AttributeConstraint, OfferConstraints};
 use api::v1::value::Type;
-use api::v1::{AgentInfo, DomainInfo};
+use api::v1::{Attribute, DomainInfo};
 use regex::{Regex, RegexBuilder};
-
-use crate::validation::Invalid;
 
 /// What a compiled expression may take, in bytes. Matching takes time linear in the value, whatever the
 /// expression, so that this bounds what a framework can cost.
 const REGEX_BYTES_MAX: usize = 64 << 10;
 
-/// The constraints of one framework, checked and compiled.
+/// The constraints of one framework, checked and compiled: for a role, groups of which one has to hold; in a group,
+/// constraints all of which have to hold. A role that is absent takes every agent.
 #[derive(Debug, Clone, Default)]
 pub struct Constraints(BTreeMap<String, Vec<Vec<Constraint>>>);
 
@@ -44,6 +42,17 @@ enum Predicate {
     Matches { regex: Regex, wanted: bool },
 }
 
+/// What constraints can ask about an agent.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentView<'a> {
+    /// `HOSTNAME`.
+    pub hostname: &'a str,
+    /// Of several by one name the first counts.
+    pub attributes: &'a [Attribute],
+    /// Where `REGION` and `ZONE` come from.
+    pub domain: Option<&'a DomainInfo>,
+}
+
 /// What a selector finds on an agent.
 enum Found<'a> {
     Nothing,
@@ -54,7 +63,10 @@ enum Found<'a> {
 
 impl Constraints {
     /// Checks and compiles. Roles must be among `roles`.
-    pub fn compile(constraints: &OfferConstraints, roles: &[String]) -> Result<Self, Invalid> {
+    ///
+    /// # Errors
+    /// Says which role's constraints are wrong, and why.
+    pub fn compile(constraints: &OfferConstraints, roles: &[String]) -> Result<Self, String> {
         let mut entries: Vec<_> = constraints.role_constraints.iter().collect();
         entries.sort_by_key(|(role, _)| role.as_str());
         let mut compiled = BTreeMap::new();
@@ -81,18 +93,23 @@ impl Constraints {
         Ok(Constraints(compiled))
     }
 
+    /// Whether every agent will do, in every role.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the role wants offers of that agent: one of its groups holds, with all that is in it.
-    pub fn allow(&self, role: &str, agent: &AgentInfo) -> bool {
+    pub fn allow(&self, role: &str, agent: AgentView<'_>) -> bool {
         let holds = |group: &Vec<Constraint>| group.iter().all(|constraint| constraint.holds(agent));
         self.0.get(role).is_none_or(|groups| groups.iter().any(holds))
     }
 }
 
-fn constraint(constraint: &AttributeConstraint) -> Result<Constraint, Invalid> {
+fn constraint(constraint: &AttributeConstraint) -> Result<Constraint, String> {
     Ok(Constraint { selector: selector(&constraint.selector)?, predicate: predicate(&constraint.predicate)? })
 }
 
-fn selector(selector: &SelectorProto) -> Result<Selector, Invalid> {
+fn selector(selector: &SelectorProto) -> Result<Selector, String> {
     match (&selector.attribute_name, selector.pseudoattribute_type) {
         (Some(name), None) => Ok(Selector::Attribute(name.clone())),
         (None, Some(_)) => match selector.pseudoattribute_type() {
@@ -105,7 +122,7 @@ fn selector(selector: &SelectorProto) -> Result<Selector, Invalid> {
     }
 }
 
-fn predicate(proto: &PredicateProto) -> Result<Predicate, Invalid> {
+fn predicate(proto: &PredicateProto) -> Result<Predicate, String> {
     let mut all = Vec::new();
     if proto.exists.is_some() {
         all.push(Predicate::Exists);
@@ -132,7 +149,7 @@ fn predicate(proto: &PredicateProto) -> Result<Predicate, Invalid> {
 }
 
 /// The whole value has to match.
-fn compile(regex: &str) -> Result<Regex, Invalid> {
+fn compile(regex: &str) -> Result<Regex, String> {
     let anchored = format!("^(?:{regex})$");
     let compiled =
         RegexBuilder::new(&anchored).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
@@ -140,7 +157,7 @@ fn compile(regex: &str) -> Result<Regex, Invalid> {
 }
 
 impl Constraint {
-    fn holds(&self, agent: &AgentInfo) -> bool {
+    fn holds(&self, agent: AgentView<'_>) -> bool {
         let found = self.selector.find(agent);
         match (&self.predicate, found) {
             (Predicate::Exists, found) => !matches!(found, Found::Nothing),
@@ -155,11 +172,11 @@ impl Constraint {
 }
 
 impl Selector {
-    fn find<'a>(&self, agent: &'a AgentInfo) -> Found<'a> {
+    fn find<'a>(&self, agent: AgentView<'a>) -> Found<'a> {
         let text = |text: Option<&'a str>| text.map_or(Found::Nothing, Found::Text);
-        let domain = agent.domain.as_ref().and_then(|DomainInfo { fault_domain }| fault_domain.as_ref());
+        let domain = agent.domain.and_then(|DomainInfo { fault_domain }| fault_domain.as_ref());
         match self {
-            Selector::Hostname => Found::Text(&agent.hostname),
+            Selector::Hostname => Found::Text(agent.hostname),
             Selector::Region => text(domain.map(|it| it.region.name.as_str())),
             Selector::Zone => text(domain.map(|it| it.zone.name.as_str())),
             Selector::Attribute(name) => match agent.attributes.iter().find(|it| it.name == *name) {
@@ -177,17 +194,14 @@ impl Selector {
 mod tests {
     use super::*;
 
-    fn agent() -> AgentInfo {
-        let attributes = api::attributes::parse("rack:r1;size:3").unwrap();
-        AgentInfo { hostname: "node-7".into(), attributes, ..Default::default() }
-    }
-
     fn check(selector: &str, predicate: &str) -> Result<bool, String> {
         let json = format!(
             r#"{{"role_constraints": {{"*": {{"groups": [{{"attribute_constraints": [{{"selector": {selector}, "predicate": {predicate}}}]}}]}}}}}}"#
         );
         let constraints: OfferConstraints = api::json::from_slice(json.as_bytes()).unwrap();
-        Ok(Constraints::compile(&constraints, &["*".into()])?.allow("*", &agent()))
+        let attributes = api::attributes::parse("rack:r1;size:3").unwrap();
+        let agent = AgentView { hostname: "node-7", attributes: &attributes, domain: None };
+        Ok(Constraints::compile(&constraints, &["*".into()])?.allow("*", agent))
     }
 
     #[test]

@@ -1,0 +1,263 @@
+//! Who gets what of one agent.
+
+use std::borrow::Cow;
+
+use api::resources::{Entry, Resources};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::Allocator;
+use crate::amounts::Amounts;
+use crate::candidate::{Candidate, Cut};
+use crate::cycle::{Run, Stage};
+use crate::keys::{AgentKey, ClientKey, QuotaKey};
+use crate::sorter::SorterKind;
+
+/// The answer to whether a client is offered something of an agent.
+enum Answer {
+    Offer(Resources),
+    /// Nothing of this, nor of less.
+    No,
+    /// Nothing as long as limits and headroom do not allow more.
+    HeldBack,
+    /// Nothing in this stage.
+    NotNow,
+}
+
+impl Allocator {
+    /// Who gets what of an agent's free resources, decided but not yet done.
+    ///
+    /// What one client is given changes neither the order of the roles, which is that of the start, nor the
+    /// order within another role; so everything can be decided before anything is counted. Only quota's books
+    /// are kept meanwhile, and put back at the end.
+    pub(crate) fn choose(
+        &mut self,
+        agent: AgentKey,
+        stage: Stage,
+        rng: &mut impl Rng,
+        run: &mut Run,
+    ) -> Vec<(ClientKey, Resources)> {
+        let mut chosen = Vec::new();
+        if !self.can_be_offered(agent) {
+            return chosen;
+        }
+        let state = &mut self.agents[agent.0];
+        if state.traits.indivisible && !self.ledger.is_empty() && state.declined_of != state.available {
+            // Less is not always a part of what was refused: where one volume was too much, another may fit.
+            state.declined.clear();
+        }
+        state.review_declined();
+        state.declined.subtract(&self.fresh);
+        state.held_back.subtract(&self.fresh);
+        if self.active.is_covered_by(&state.declined, &state.held_back)
+            || self.is_out_of_headroom(agent, stage)
+        {
+            return chosen;
+        }
+        let state = &self.agents[agent.0];
+        let mut left = state.available.clone();
+        let mut asked_about_all = true;
+        if let Some(shared) = run.shared.get(&agent) {
+            left = left.filter(|entry| !entry.is_shared() || !intersects(shared, entry));
+            asked_about_all = false;
+        }
+        let mut books: Vec<(Option<QuotaKey>, Amounts)> = Vec::new();
+        let (mut declined, mut held_back) = (Vec::new(), Vec::new());
+        self.role_sorter.refresh(&self.pool);
+        let mut turns = Turns::draw(self.options.sorter, rng);
+        'roles: for role_key in self.role_sorter.turns(&mut turns.roles) {
+            let quota = self.roles[role_key.0].quota;
+            if stage == Stage::Guarantees && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
+            {
+                continue;
+            }
+            self.roles[role_key.0].sorter.refresh(&self.pool);
+            let role = &self.roles[role_key.0];
+            for client in role.sorter.turns(&mut turns.frameworks) {
+                if state.declined.contains(client.0) || state.held_back.contains(client.0) {
+                    continue;
+                }
+                let client_state = &self.clients[client.0];
+                let framework = &self.frameworks[client_state.framework.0];
+                let candidate = Candidate { agent: state, framework, role, client: client_state };
+                let (answer, cut) = self.ask(&candidate, client, agent, &left, stage);
+                if stage == Stage::FairShare && (cut.limited || cut.held_back) {
+                    if cut.held_back {
+                        self.ledger.held.insert(agent.0);
+                    }
+                    if cut.limited
+                        && let Some(key) = quota
+                    {
+                        self.ledger.accounts[key.0].held.insert(agent.0);
+                    }
+                }
+                match answer {
+                    Answer::Offer(offer) => {
+                        left -= &offer;
+                        if state.traits.shared {
+                            // Of a shared resource one copy is there for every cycle, not one for everybody.
+                            let shared = offer.shared();
+                            left = left.filter(|entry| !entry.is_shared() || !intersects(&shared, entry));
+                            *run.shared.entry(agent).or_default() += &shared;
+                        }
+                        self.ledger.free.subtract(&cut.plain);
+                        if let Some(key) = quota {
+                            self.ledger.change(key, |consumed| consumed.add(&cut.plain));
+                        }
+                        books.push((quota, cut.plain));
+                        chosen.push((client, offer));
+                        if left.is_empty() {
+                            break 'roles;
+                        }
+                        if stage == Stage::Guarantees
+                            && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
+                        {
+                            continue 'roles;
+                        }
+                    }
+                    // Once something was chosen a "no" is one to what is left only, and the agent remembers
+                    // nothing of that.
+                    Answer::No if chosen.is_empty() && asked_about_all => declined.push(client),
+                    Answer::HeldBack if chosen.is_empty() && asked_about_all => held_back.push(client),
+                    Answer::No | Answer::HeldBack | Answer::NotNow => {}
+                }
+            }
+        }
+        for (quota, plain) in books {
+            self.ledger.free.add(&plain);
+            if let Some(key) = quota {
+                self.ledger.change(key, |consumed| consumed.subtract(&plain));
+            }
+        }
+        let state = &mut self.agents[agent.0];
+        declined.iter().for_each(|client| state.declined.insert(client.0));
+        held_back.iter().for_each(|client| state.held_back.insert(client.0));
+        if stage == Stage::FairShare && !chosen.is_empty() {
+            // What is left may be for somebody for whom it was not when there was more.
+            let quirks = state.traits.shared || (!self.ledger.is_empty() && state.traits.indivisible);
+            if quirks || !state.held_back.is_empty() {
+                self.unsettled.insert(agent.0);
+            }
+        }
+        chosen
+    }
+
+    /// Whether anything of the agent may be offered to anybody.
+    pub(crate) fn can_be_offered(&self, agent: AgentKey) -> bool {
+        let state = &self.agents[agent.0];
+        let listed = self.whitelist.as_ref().is_none_or(|whitelist| whitelist.contains(&state.hostname));
+        state.active && listed && !state.available.is_empty()
+    }
+
+    /// Whether the headroom leaves so little of an agent that nobody can be offered anything in the second stage.
+    /// Saves asking everybody, which is dear when thousands wait for what is held back.
+    fn is_out_of_headroom(&mut self, agent: AgentKey, stage: Stage) -> bool {
+        let state = &self.agents[agent.0];
+        let headroom = |name| {
+            let free = state.free.get(name);
+            (free > 0).then(|| free.min(self.ledger.headroom(name)))
+        };
+        let out = stage == Stage::FairShare
+            && self.ledger.holds_back()
+            && !state.traits.special
+            && self.n_own_minimums == 0
+            && self.minimums.are_out_of_reach(headroom)
+            // With all of it the least amounts can be reached.
+            && !self.minimums.are_out_of_reach(|name| Some(state.free.get(name)));
+        if out {
+            let mut all = self.active.clone();
+            all.subtract(&state.declined);
+            self.ledger.held.insert(agent.0);
+            let state = &mut self.agents[agent.0];
+            all.iter().for_each(|client| state.held_back.insert(client));
+        }
+        out
+    }
+
+    fn ask(
+        &self,
+        candidate: &Candidate<'_>,
+        client: ClientKey,
+        agent: AgentKey,
+        left: &Resources,
+        stage: Stage,
+    ) -> (Answer, Cut<'static>) {
+        let nothing = || Cut::default();
+        let Ok(whole) = candidate.whole(left, &self.options) else { return (Answer::No, nothing()) };
+        if self.filters.hide(client, agent, &whole) {
+            return (Answer::No, nothing());
+        }
+        if self.ledger.is_empty() {
+            return (Answer::Offer(whole.into_owned()), nothing());
+        }
+        let account = candidate.role.quota.map(|key| &self.ledger.accounts[key.0]);
+        let cut = match (stage, account) {
+            (Stage::Guarantees, Some(account)) => {
+                candidate.guaranteed(&whole, account, &self.ledger, &self.pool)
+            }
+            (Stage::Guarantees, None) => None,
+            (Stage::FairShare, account) => Some(candidate.fair(whole, account, &self.ledger, &self.pool)),
+        };
+        let Some(cut) = cut else { return (Answer::NotNow, nothing()) };
+        let scrap = cut.scrap && !self.options.headroom_scraps && candidate.client.min_allocatable.is_none();
+        let is_cut = cut.limited || cut.held_back || stage == Stage::Guarantees;
+        let good = !is_cut
+            || (!scrap
+                && candidate.is_allocatable(&cut.resources, &self.options)
+                && !self.filters.hide(client, agent, &cut.resources));
+        let Cut { resources, plain, limited, held_back, scrap } = cut;
+        let rest = Cut { resources: Cow::Owned(Resources::new()), plain, limited, held_back, scrap };
+        match (good, stage) {
+            (true, _) => (Answer::Offer(resources.into_owned()), rest),
+            (false, Stage::Guarantees) => (Answer::NotNow, rest),
+            (false, Stage::FairShare) => (Answer::HeldBack, rest),
+        }
+    }
+
+    /// What would be offered to a client if the agent were looked at for it alone now.
+    pub(crate) fn would_offer(&self, client: ClientKey, agent: AgentKey) -> Option<Resources> {
+        if !self.can_be_offered(agent) {
+            return None;
+        }
+        let client_state = &self.clients[client.0];
+        let candidate = Candidate {
+            agent: &self.agents[agent.0],
+            framework: &self.frameworks[client_state.framework.0],
+            role: &self.roles[client_state.role.0],
+            client: client_state,
+        };
+        let quota = candidate.role.quota;
+        let guaranteed = quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0));
+        let stages = [(Stage::Guarantees, guaranteed), (Stage::FairShare, true)];
+        stages.into_iter().filter(|(_, due)| *due).find_map(|(stage, _)| {
+            match self.ask(&candidate, client, agent, &candidate.agent.available, stage).0 {
+                Answer::Offer(offer) => Some(offer),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// What random sorters draw from, one source for each level of the loop.
+struct Turns {
+    roles: Xoshiro256PlusPlus,
+    frameworks: Xoshiro256PlusPlus,
+}
+
+impl Turns {
+    /// Draws nothing for sorters that have no use for it, so that these replay alike with and without.
+    fn draw(kind: SorterKind, rng: &mut impl Rng) -> Turns {
+        let mut seed = || match kind {
+            SorterKind::Drf => 0,
+            SorterKind::Random => rng.next_u64(),
+        };
+        Turns {
+            roles: Xoshiro256PlusPlus::seed_from_u64(seed()),
+            frameworks: Xoshiro256PlusPlus::seed_from_u64(seed()),
+        }
+    }
+}
+
+fn intersects(resources: &Resources, entry: &Entry) -> bool {
+    resources.intersects(&Resources::from_iter([entry.clone()]))
+}
