@@ -300,6 +300,12 @@ impl NodeInner {
         }
     }
 
+    /// Has a process of this node hear of an end that need not be; whether there is such a process.
+    pub(crate) fn inject_exited(&self, from: &Upid, to: &Upid) -> bool {
+        let to = (to.address() == self.address).then(|| self.resolve(to)).flatten();
+        to.is_some_and(|to| to.post(Event::Exited(from.clone())))
+    }
+
     pub(crate) fn terminate(&self, upid: &Upid, inject: bool) {
         if let Some(upid) = (upid.address() == self.address).then(|| self.resolve(upid)).flatten() {
             if inject {

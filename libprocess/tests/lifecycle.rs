@@ -91,6 +91,25 @@ fn a_reference_to_a_dead_process_does_not_reach_the_next_of_its_id() {
     assert_eq!(exits.recv_timeout(SOON).as_ref(), Ok(old.upid()), "a dead process exits at once");
 }
 
+#[test]
+fn an_end_that_is_injected_is_told_and_changes_no_link() {
+    let node = Node::local().unwrap();
+    let (watcher, exits) = watcher(&node);
+    let alive = node.spawn("alive", Idle).unwrap();
+    link(&watcher, &alive);
+    let elsewhere = Upid::new("x", "10.0.0.1:5050".parse().unwrap());
+    for from in [alive.upid(), &elsewhere] {
+        assert!(node.inject_exited(from, &watcher));
+        assert_eq!(exits.recv_timeout(SOON).as_ref(), Ok(from));
+    }
+    assert_eq!(alive.dispatch(|_, _| 1).wait(SOON), Ok(1), "still there");
+    end(&node, &alive);
+    assert_eq!(exits.recv_timeout(SOON).as_ref(), Ok(alive.upid()), "the link was kept");
+
+    assert!(!node.inject_exited(&watcher, &alive), "nobody to tell");
+    assert!(!node.inject_exited(&watcher, &elsewhere), "not of this node");
+}
+
 #[derive(Serialize, Deserialize, Message)]
 struct Count;
 

@@ -111,6 +111,19 @@ fn actors_talk_across_nodes_in_virtual_time() {
     assert_eq!(sim.with(&pinger, |pinger| pinger.attempts), Some(100));
 }
 
+#[test]
+fn an_end_that_is_injected_is_told_in_a_simulation_too() {
+    let mut sim = Simulation::new(Seed(1));
+    let (_, b, pinger) = pair(&mut sim, 1);
+    let ponger = sim.find(b, "ponger").unwrap();
+    assert!(sim.inject_exited(&ponger, &pinger));
+    sim.settle();
+    assert_eq!(sim.with(&pinger, |pinger| pinger.exits.clone()), Some(vec![ponger.clone()]));
+    assert_eq!(sim.find(b, "ponger"), Some(ponger.clone()), "still there");
+    sim.crash(b);
+    assert!(!sim.inject_exited(&pinger, &ponger));
+}
+
 fn troubled_run(seed: u64) -> (String, Vec<String>) {
     let mut sim = Simulation::new(Seed(seed));
     let (a, b, pinger) = pair(&mut sim, 50);

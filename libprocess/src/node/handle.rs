@@ -92,6 +92,13 @@ impl Node {
         self.inner.terminate(upid.as_ref(), false);
     }
 
+    /// For tests: `to`, a process of this node, hears by [`Process::exited`] of the end of `from`, whether that
+    /// has ended or not, and whether it had linked to it or not. Its links stay as they are. False when there is
+    /// no such process here.
+    pub fn inject_exited(&self, from: impl AsRef<Upid>, to: impl AsRef<Upid>) -> bool {
+        self.inner.inject_exited(from.as_ref(), to.as_ref())
+    }
+
     /// Settled once the process is no more.
     pub fn wait(&self, upid: impl AsRef<Upid>) -> Future<()> {
         self.inner.wait(upid.as_ref())

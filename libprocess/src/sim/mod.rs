@@ -134,6 +134,14 @@ impl Simulation {
         }
     }
 
+    /// `to` hears by [`Process::exited`] of the end of `from`, whether that has ended or not, and whether it had
+    /// linked to it or not. Its links stay as they are. False when there is no such process.
+    pub fn inject_exited(&mut self, from: impl AsRef<Upid>, to: impl AsRef<Upid>) -> bool {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let node = self.world.node_at(to.address()).and_then(|node| self.world.inner(node));
+        node.is_some_and(|node| node.inject_exited(from, to))
+    }
+
     /// Looks into a process, or changes it, without an event: `None` when it is no more.
     pub fn with<P: Process, R>(&mut self, pid: &Pid<P>, f: impl FnOnce(&mut P) -> R) -> Option<R> {
         self.world.with(pid.upid(), f)
