@@ -1,29 +1,67 @@
 //! Timers, and the clock that tests turn by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, ReentrantMutex};
 use tokio::sync::Notify;
 
-use crate::process::guarded;
+use crate::process::{discard, guarded};
 use crate::time::Time;
 
 type Thunk = Box<dyn FnOnce() + Send>;
 
+/// Whose timers go with it. Says nothing but who is the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner(u64);
+
+impl Owner {
+    fn next() -> Owner {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Owner(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+struct Entry {
+    thunk: Thunk,
+    owner: Option<Owner>,
+}
+
 /// Timers in the order they are due; of equal ones the older first.
 #[derive(Default)]
 pub(crate) struct TimerTable {
-    entries: BTreeMap<(Time, u64), Thunk>,
+    entries: BTreeMap<(Time, u64), Entry>,
+    /// The entries that have an owner.
+    owned: BTreeSet<(Owner, Time, u64)>,
     sequence: u64,
 }
 
 impl TimerTable {
-    pub(crate) fn insert(&mut self, due: Time, thunk: Thunk) -> (Time, u64) {
+    pub(crate) fn insert(&mut self, due: Time, owner: Option<Owner>, thunk: Thunk) -> (Time, u64) {
         self.sequence += 1;
-        self.entries.insert((due, self.sequence), thunk);
+        self.entries.insert((due, self.sequence), Entry { thunk, owner });
+        if let Some(owner) = owner {
+            self.owned.insert((owner, due, self.sequence));
+        }
         (due, self.sequence)
+    }
+
+    fn remove(&mut self, key: (Time, u64)) -> Option<Thunk> {
+        let Entry { thunk, owner } = self.entries.remove(&key)?;
+        if let Some(owner) = owner {
+            self.owned.remove(&(owner, key.0, key.1));
+        }
+        Some(thunk)
+    }
+
+    /// Takes an owner's timers out, in the order they are due. They are to be dropped with the table unlocked.
+    #[must_use]
+    fn take_owned(&mut self, owner: Owner) -> Vec<Thunk> {
+        let (first, last) = ((owner, Time::EPOCH, 0), (owner, Time::from_nanos(u64::MAX), u64::MAX));
+        let keys: Vec<_> = self.owned.range(first..=last).map(|(_, due, n)| (*due, *n)).collect();
+        keys.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 
     pub(crate) fn next_due(&self) -> Option<Time> {
@@ -32,14 +70,16 @@ impl TimerTable {
 
     /// The next timer that is due at `now`, taken out.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<Thunk> {
-        let entry = self.entries.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
+        let (key, _) = self.entries.first_key_value()?;
+        let key = *key;
+        if key.0 <= now { self.remove(key) } else { None }
     }
 
     /// Takes all timers out. They are to be dropped with the table unlocked: what they hold may want it.
     #[must_use]
-    pub(crate) fn take(&mut self) -> BTreeMap<(Time, u64), Thunk> {
-        std::mem::take(&mut self.entries)
+    pub(crate) fn take(&mut self) -> Vec<Thunk> {
+        self.owned.clear();
+        std::mem::take(&mut self.entries).into_values().map(|entry| entry.thunk).collect()
     }
 }
 
@@ -48,6 +88,30 @@ impl TimerTable {
 pub(crate) fn run(thunk: Thunk) {
     if let Err(panic) = guarded(thunk) {
         tracing::error!(%panic, "a timer panicked");
+    }
+}
+
+/// The timers of one process, which are dropped with this: a dead process's closures are not kept until they
+/// would be due.
+#[derive(Default)]
+pub(crate) struct OwnTimers(Option<Box<(Owner, Weak<Mutex<TimerTable>>)>>);
+
+impl OwnTimers {
+    /// Notes the timer that `start` starts for the owner it is given.
+    pub(crate) fn start(&mut self, start: impl FnOnce(Owner) -> Timer) -> Timer {
+        let owner = self.0.as_ref().map_or_else(Owner::next, |own| own.0);
+        let timer = start(owner);
+        // A process has one node, and that one table.
+        self.0.get_or_insert_with(|| Box::new((owner, timer.table.clone())));
+        timer
+    }
+}
+
+impl Drop for OwnTimers {
+    fn drop(&mut self) {
+        let Some((owner, table)) = self.0.take().map(|own| *own) else { return };
+        let thunks = table.upgrade().map(|table| table.lock().take_owned(owner));
+        thunks.into_iter().flatten().for_each(discard);
     }
 }
 
@@ -71,7 +135,7 @@ impl Timer {
     /// Stops the timer; whether it had not fired yet. (One that has fired may still be waiting in its
     /// process's queue.)
     pub fn cancel(&self) -> bool {
-        let thunk = self.table.upgrade().and_then(|table| table.lock().entries.remove(&self.key));
+        let thunk = self.table.upgrade().and_then(|table| table.lock().remove(self.key));
         thunk.is_some()
     }
 
@@ -129,11 +193,11 @@ impl ClockInner {
         dial.paused_at.unwrap_or_else(|| dial.base + dial.started.elapsed()) + dial.advanced
     }
 
-    pub(crate) fn schedule(&self, after: Duration, thunk: Thunk) -> Timer {
+    pub(crate) fn schedule(&self, after: Duration, owner: Option<Owner>, thunk: Thunk) -> Timer {
         let due = self.now() + after;
         let mut timers = self.timers.lock();
         let earliest = timers.next_due().is_none_or(|next| due < next);
-        let key = timers.insert(due, thunk);
+        let key = timers.insert(due, owner, thunk);
         drop(timers);
         if earliest {
             self.changed.notify_one();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::SeedableRng;
 
-use crate::clock::Timer;
+use crate::clock::{OwnTimers, Timer};
 use crate::event::Event;
 use crate::future::{Abandoned, Future, Promise};
 use crate::handlers::{Addition, Handler};
@@ -31,6 +31,7 @@ pub struct Context<P: Process> {
     sender: Option<Upid>,
     installed: Vec<Addition<P>>,
     rng: Option<Box<Rng>>,
+    timers: OwnTimers,
     ending: bool,
     process: PhantomData<fn(P)>,
 }
@@ -43,6 +44,7 @@ impl<P: Process> Context<P> {
             sender: None,
             installed: Vec::new(),
             rng: None,
+            timers: OwnTimers::default(),
             ending: false,
             process: PhantomData,
         }
@@ -155,19 +157,19 @@ impl<P: Process> Context<P> {
         }))
     }
 
-    /// Runs `f` on this process after `after`, by this node's clock.
+    /// Runs `f` on this process after `after`, by this node's clock. If this process ends before that, `f` is
+    /// dropped with it.
     pub fn delay(
         &mut self,
         after: Duration,
         f: impl FnOnce(&mut P, &mut Context<P>) + Send + 'static,
     ) -> Timer {
         let upid = self.upid.clone();
-        self.node.environment().schedule(
-            after,
-            Box::new(move || {
-                upid.post(Event::call::<P>(f));
-            }),
-        )
+        let thunk = Box::new(move || {
+            upid.post(Event::call::<P>(f));
+        });
+        let environment = self.node.environment();
+        self.timers.start(|owner| environment.schedule(after, Some(owner), thunk))
     }
 
     /// Asks to hear, by [`Process::exited`], when `to` ends or its node is lost. If it is gone already, that

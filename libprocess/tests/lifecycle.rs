@@ -382,6 +382,33 @@ fn a_timer_that_panics_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_dead_process_keeps_no_timers() {
+    let node = Node::local().unwrap();
+    let hour = Duration::from_secs(3600);
+    let held = Arc::new(());
+    let timers: Vec<_> = ["dying", "living"]
+        .map(|id| {
+            let pid = node.spawn(id, Counter(0)).unwrap();
+            let held = held.clone();
+            let start = move |_: &mut Counter, ctx: &mut Context<Counter>| {
+                [hour, 2 * hour].map(|after| {
+                    let held = held.clone();
+                    ctx.delay(after, move |counter, _| counter.0 += Arc::strong_count(&held) as u64)
+                })
+            };
+            (pid.clone(), pid.dispatch(start).wait(SOON).unwrap())
+        })
+        .into();
+    assert_eq!(Arc::strong_count(&held), 5);
+    let [(dying, lost), (_, kept)] = &timers[..] else { unreachable!() };
+    end(&node, dying);
+    assert_eq!(Arc::strong_count(&held), 3, "gone before its end is told; the other's are kept");
+    assert_eq!(lost.each_ref().map(|timer| timer.cancel()), [false; 2]);
+    assert_eq!(kept.each_ref().map(|timer| timer.cancel()), [true; 2]);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
 fn what_a_timer_holds_may_turn_to_the_timers_when_the_node_shuts_down() {
     let node = Node::local().unwrap();
     let pid = node.spawn("x", Idle).unwrap();

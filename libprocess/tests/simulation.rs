@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libprocess::http::{self, Method, StatusCode};
@@ -122,6 +123,33 @@ fn an_end_that_is_injected_is_told_in_a_simulation_too() {
     assert_eq!(sim.find(b, "ponger"), Some(ponger.clone()), "still there");
     sim.crash(b);
     assert!(!sim.inject_exited(&pinger, &ponger));
+}
+
+#[test]
+fn a_dead_process_keeps_no_timers_in_a_simulation_either() {
+    let mut sim = Simulation::new(Seed(1));
+    let node = sim.node("10.0.0.1:5050".parse().unwrap());
+    let held = Arc::new(());
+    let start = |sim: &mut Simulation, id: &str| {
+        let pid = sim.spawn(node, id, Ponger).unwrap();
+        let held = held.clone();
+        pid.call(move |_, ctx| {
+            for n in 1..=3 {
+                let held = held.clone();
+                ctx.delay(secs(n), move |_: &mut Ponger, _| drop(held));
+            }
+        });
+        pid
+    };
+    let a = start(&mut sim, "a");
+    start(&mut sim, "b");
+    sim.run_for(secs(1));
+    assert_eq!(Arc::strong_count(&held), 5, "two of each are left");
+    sim.terminate(&a);
+    sim.settle();
+    assert_eq!(Arc::strong_count(&held), 3);
+    sim.crash(node);
+    assert_eq!(Arc::strong_count(&held), 1);
 }
 
 fn troubled_run(seed: u64) -> (String, Vec<String>) {

@@ -10,7 +10,7 @@ pub(crate) mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Timer;
+use crate::clock::{Owner, Timer};
 use crate::event::Event;
 use crate::future::Promise;
 use crate::process::AnyCell;
@@ -37,7 +37,8 @@ pub(crate) trait Arena: Send + Sync {
 /// The part of the world that differs between a real host and a simulated one.
 pub(crate) trait Environment: Send + Sync {
     fn now(&self) -> Time;
-    fn schedule(&self, after: Duration, thunk: Box<dyn FnOnce() + Send>) -> Timer;
+    /// Runs `thunk` after `after`, if it has not been cancelled, alone or with all of its owner's.
+    fn schedule(&self, after: Duration, owner: Option<Owner>, thunk: Box<dyn FnOnce() + Send>) -> Timer;
     /// The seed of a process's random numbers.
     fn seed(&self, upid: &Upid) -> u64;
     fn blocking(&self, work: Box<dyn FnOnce() + Send>);

@@ -247,7 +247,7 @@ pub(super) fn take(registry: &Registry, timeout: Option<Duration>) -> Future<Sna
     if let Some(timeout) = timeout
         && pending.lock().promise.is_some()
     {
-        registry.environment.schedule(timeout, Box::new(move || finish(&pending, true)));
+        registry.environment.schedule(timeout, None, Box::new(move || finish(&pending, true)));
     }
     future
 }

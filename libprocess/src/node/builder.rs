@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Node, NodeInner};
-use crate::clock::{ClockInner, Timer};
+use crate::clock::{ClockInner, Owner, Timer};
 use crate::future::Promise;
 use crate::host::runtime::{Runtime, RuntimeError};
 use crate::host::{Arena, Environment, children};
@@ -161,8 +161,8 @@ impl Environment for RealEnvironment {
         self.clock.now()
     }
 
-    fn schedule(&self, after: Duration, thunk: Box<dyn FnOnce() + Send>) -> Timer {
-        self.clock.schedule(after, thunk)
+    fn schedule(&self, after: Duration, owner: Option<Owner>, thunk: Box<dyn FnOnce() + Send>) -> Timer {
+        self.clock.schedule(after, owner, thunk)
     }
 
     #[allow(clippy::disallowed_methods)]

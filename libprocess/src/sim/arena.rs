@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::world::World;
-use crate::clock::Timer;
+use crate::clock::{Owner, Timer};
 use crate::event::Event;
 use crate::future::Promise;
 use crate::host::{Arena, Environment};
@@ -55,9 +55,9 @@ impl Environment for SimEnvironment {
         self.world.upgrade().map_or(Time::EPOCH, |world| world.now())
     }
 
-    fn schedule(&self, after: Duration, thunk: Box<dyn FnOnce() + Send>) -> Timer {
+    fn schedule(&self, after: Duration, owner: Option<Owner>, thunk: Box<dyn FnOnce() + Send>) -> Timer {
         match self.world.upgrade() {
-            Some(world) => world.schedule(after, thunk),
+            Some(world) => world.schedule_for(owner, after, thunk),
             None => Timer::never(),
         }
     }

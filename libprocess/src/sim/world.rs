@@ -12,7 +12,7 @@ use super::arena::{SimArena, SimEnvironment};
 use super::log::Log;
 use super::network::{Links, NetworkState};
 use super::transport::SimTransport;
-use crate::clock::{self, Timer, TimerTable};
+use crate::clock::{self, Owner, Timer, TimerTable};
 use crate::context::Rng;
 use crate::event::Event;
 use crate::node::NodeInner;
@@ -238,8 +238,17 @@ impl World {
     }
 
     pub(super) fn schedule(&self, after: Duration, thunk: Box<dyn FnOnce() + Send>) -> Timer {
+        self.schedule_for(None, after, thunk)
+    }
+
+    pub(super) fn schedule_for(
+        &self,
+        owner: Option<Owner>,
+        after: Duration,
+        thunk: Box<dyn FnOnce() + Send>,
+    ) -> Timer {
         let due = self.now() + after;
-        let key = self.timers.lock().insert(due, thunk);
+        let key = self.timers.lock().insert(due, owner, thunk);
         Timer::new(&self.timers, key)
     }
 
