@@ -230,7 +230,8 @@ impl<P: Process> Context<P> {
     }
 
     /// The raw wait status of the child process `os_pid` once it has ended; `None` when it is not a child of
-    /// ours and has ended.
+    /// ours and has ended. All who ask while it runs, or before it has been collected for one of them, are given
+    /// the same status; whoever asks later finds no child any more.
     pub fn reap(&mut self, os_pid: u32) -> Future<Option<i32>> {
         let (promise, future) = Promise::new();
         self.node.environment().reap(os_pid, promise);

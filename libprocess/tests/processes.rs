@@ -234,10 +234,18 @@ fn what_is_asked_of_the_context_comes_back_as_an_event() {
 fn a_childs_end_is_told_with_its_wait_status() {
     let node = Node::local().unwrap();
     let to = node.spawn("recorder", recorder().0).unwrap();
-    let child = std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+    let mut command = std::process::Command::new("/bin/sh");
+    let command = command.args(["-c", "read line; exit 3"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let os_pid = child.id();
-    let reaped = to.dispatch(move |_, ctx| ctx.reap(os_pid)).flatten();
-    assert_eq!(reaped.wait(SOON), Ok(Some(3 << 8)));
+    // Of a process of another node, too: a child is the whole program's.
+    let other = Node::local().unwrap().spawn("recorder", recorder().0).unwrap();
+    let reaped = [&to, &to, &other].map(|by| by.dispatch(move |_, ctx| ctx.reap(os_pid)));
+    let reaped = reaped.map(|asked| asked.wait(SOON).unwrap());
+    drop(child.stdin.take());
+    for status in reaped {
+        assert_eq!(status.wait(SOON), Ok(Some(3 << 8)));
+    }
     let again = to.dispatch(move |_, ctx| ctx.reap(os_pid)).flatten();
     assert_eq!(again.wait(SOON), Ok(None));
 }

@@ -175,6 +175,8 @@ impl Environment for RealEnvironment {
     }
 
     fn reap(&self, os_pid: u32, promise: Promise<Option<i32>>) {
-        self.runtime.arbiter(0).spawn(async move { promise.set(children::reap(os_pid).await) });
+        children::reap(os_pid, promise, |watch| {
+            self.runtime.arbiter(0).spawn(watch.run());
+        });
     }
 }
