@@ -1,5 +1,6 @@
 //! What the benches share: timing, and one way to print a figure beside its bound.
 
+pub mod allocator;
 pub mod daemons;
 pub mod http;
 pub mod scheduler;
