@@ -22,6 +22,9 @@ pub enum CheckpointError {
         /// What the system said.
         source: io::Error,
     },
+    /// Writing panicked, and what is on disk now is unknown.
+    #[error("a checkpoint was given up half-way: writing it failed within the agent")]
+    Abandoned,
     /// The disk refused.
     #[error("could not read checkpoint `{path}`")]
     Read {

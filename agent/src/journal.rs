@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use libprocess::{Context, Future, Process};
+use libprocess::{Abandoned, Context, Future, Process};
 
 use crate::checkpoint::{CheckpointError, Write};
 
@@ -71,14 +71,7 @@ pub(crate) fn run<P: Journaled>(process: &mut P, ctx: &mut Context<P>) {
         let writes = take_writes(process.journal());
         if !writes.is_empty() {
             let done = ctx.blocking(move || writes.iter().try_for_each(Write::perform));
-            return ctx.then(done, |process, done, ctx| {
-                if let Ok(Err(error)) = done {
-                    // Busy for ever: nothing behind the failure happens.
-                    return process.write_failed(&error, ctx);
-                }
-                process.journal().busy = false;
-                run(process, ctx);
-            });
+            return ctx.then(done, written);
         }
         match process.journal().items.pop_front() {
             Some(Item::Then(f)) => f(process, ctx),
@@ -96,6 +89,22 @@ pub(crate) fn run<P: Journaled>(process: &mut P, ctx: &mut Context<P>) {
                 return;
             }
         }
+    }
+}
+
+/// The writes are done, or one has failed: by refusing, or by a panic, after which nobody knows what is on disk.
+fn written<P: Journaled>(
+    process: &mut P,
+    done: Result<Result<(), CheckpointError>, Abandoned>,
+    ctx: &mut Context<P>,
+) {
+    match done.unwrap_or(Err(CheckpointError::Abandoned)) {
+        Ok(()) => {
+            process.journal().busy = false;
+            run(process, ctx);
+        }
+        // Busy for ever: nothing behind the failure happens.
+        Err(error) => process.write_failed(&error, ctx),
     }
 }
 
@@ -205,6 +214,22 @@ mod tests {
             let impossible = PathBuf::from("/dev/null/file");
             write(clerk, Write::marker(impossible.clone()));
             note(clerk, "behind", impossible);
+            run(clerk, ctx);
+        });
+        assert_eq!(at_length(&clerk, |clerk| clerk.failed), []);
+        node.shutdown().wait(Duration::from_secs(20)).unwrap();
+    }
+
+    #[test]
+    fn nothing_happens_behind_a_write_that_panicked() {
+        let node = Node::local().unwrap();
+        let clerk = node.spawn("clerk", Clerk::default()).unwrap();
+        clerk.call(|clerk, ctx| {
+            // As `run` does, with writes that no disk is asked for.
+            clerk.journal.busy = true;
+            let done = ctx.blocking(|| panic!("on purpose"));
+            ctx.then(done, written);
+            note(clerk, "behind", PathBuf::from("/"));
             run(clerk, ctx);
         });
         assert_eq!(at_length(&clerk, |clerk| clerk.failed), []);
