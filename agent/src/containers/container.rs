@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::v1::task_status::Reason;
 use api::v1::{Resource, ResourceStatistics, TaskState};
-use libprocess::{Abandoned, Context, Deferred, Future, Process};
+use libprocess::{Abandoned, Context, Deferred, Future, Process, Promise};
 
 use super::containerizer::ContainerizerSettings;
 use super::processes::{self, Started, Stat};
@@ -34,6 +34,10 @@ pub enum ReportKind {
     Ended(Termination),
 }
 
+/// Held by a container and by what is being started for it. It is gone when they all are, after what they had
+/// started: then nothing is started for the container any more, and nothing it started is spared by a sweep.
+pub(super) type Alive = Arc<Promise<()>>;
+
 enum State {
     /// The sandbox and the first process are being made.
     Preparing,
@@ -59,6 +63,8 @@ pub(super) struct Container {
     destroying: bool,
     /// What to say at the end instead of how the first process ended.
     failure: Option<Termination>,
+    /// Last, because fields are dropped in their order.
+    alive: Alive,
 }
 
 impl Container {
@@ -66,6 +72,7 @@ impl Container {
         launch: Launch,
         settings: Arc<ContainerizerSettings>,
         report: Deferred<Report>,
+        alive: Alive,
     ) -> Container {
         Container {
             launch: Arc::new(launch),
@@ -74,6 +81,7 @@ impl Container {
             state: State::Preparing,
             destroying: false,
             failure: None,
+            alive,
         }
     }
 
@@ -98,8 +106,11 @@ impl Container {
                 self.state = State::Fetching { first, fetcher: None };
                 if !self.destroying {
                     let (settings, launch) = (self.settings.clone(), self.launch.clone());
-                    let started = ctx.blocking(move || sandbox::fetch(&settings, &launch));
-                    ctx.then(started, |container, fetcher, ctx| container.fetching(fetcher, ctx));
+                    let alive = self.alive.clone();
+                    let started = ctx.blocking(move || (sandbox::fetch(&settings, &launch), alive));
+                    ctx.then(started, |container, fetcher, ctx| {
+                        container.fetching(fetcher.map(|(started, _alive)| started), ctx);
+                    });
                 }
             }
         }
@@ -243,7 +254,7 @@ impl Container {
     }
 }
 
-fn launch_failed(message: String) -> Termination {
+pub(super) fn launch_failed(message: String) -> Termination {
     Termination {
         state: Some(TaskState::TaskFailed),
         reason: Some(Reason::ContainerLaunchFailed),
@@ -271,7 +282,7 @@ impl Step {
 
 /// A first process on its way to the actor. Should the actor be gone when it arrives, nobody would ever end
 /// it; it ends itself then.
-struct Made(Option<Step>);
+struct Made(Option<Step>, #[expect(dead_code, reason = "it is held")] Alive);
 
 impl Made {
     fn take(mut self) -> Option<Step> {
@@ -291,17 +302,17 @@ impl Drop for Made {
 
 impl Process for Container {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
-        let (settings, launch) = (self.settings.clone(), self.launch.clone());
+        let (settings, launch, alive) = (self.settings.clone(), self.launch.clone(), self.alive.clone());
         let forked = ctx.blocking(move || {
             let forked = sandbox::fork(&settings, &launch)?;
             if !launch.command.uris.is_empty() {
-                return Ok(Made(Some(Step::Waits(forked))));
+                return Ok(Made(Some(Step::Waits(forked)), alive));
             }
             let (started, told) = forked.go();
             if let Err(error) = told {
                 tracing::warn!(container = launch.container_id, %error, "the launcher is gone already");
             }
-            Ok(Made(Some(Step::LetGo(started))))
+            Ok(Made(Some(Step::LetGo(started)), alive))
         });
         ctx.then(forked, |container, forked, ctx| container.forked(forked, ctx));
     }

@@ -174,6 +174,15 @@ pub fn kill_tree(top: u32) {
     kill_all(top, BTreeSet::from([top]));
 }
 
+/// Kills the tree of a child that was started and that sweeps no longer leave alone. A pid that they do leave
+/// alone is another container's by now.
+pub fn kill_abandoned(top: u32) {
+    let _nothing_is_starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    if !STARTED.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&top) {
+        kill_tree(top);
+    }
+}
+
 /// Kills all that descend from `pid`, but not itself.
 pub fn kill_descendants(pid: u32) {
     kill_all(pid, BTreeSet::new());
