@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use api::internal::{StatusUpdate, StatusUpdateRecord, status_update_record};
 use api::v1::task_status::Source;
-use api::v1::{FrameworkId, TaskId, TaskState};
+use api::v1::{FrameworkId, TaskId, TaskState, TaskStatus};
+use prost::Message as _;
 
 use crate::task_state::{self, is_terminal};
 
@@ -24,6 +25,11 @@ pub const PENDING_MAX: usize = 10_000;
 /// How many tasks of a framework may have updates waiting before its executors may not begin with another one.
 /// They may report on tasks that the agent does not know, and so make up as many as they like.
 pub const STREAMS_MAX: usize = 100_000;
+/// How many bytes of a framework's updates may wait, all its tasks together. Executors that send more are not
+/// acknowledged. The end of a task is told even then, but without what may be large of it.
+pub const BYTES_MAX: usize = 64 << 20;
+/// How long the message of an end may be that comes when [`BYTES_MAX`] are waiting, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
 /// How many acknowledged updates of a task are remembered, to recognise the repetition of one. An executor
 /// repeats only what the agent has not confirmed, so a repetition never lags further behind.
 const REMEMBERED_MAX: usize = 1_000;
@@ -72,6 +78,12 @@ pub enum UpdateError {
     /// Too many tasks have some that wait.
     #[error("no update of task `{task}` is taken: {STREAMS_MAX} of its framework have some that wait")]
     TooManyTasks {
+        /// The task.
+        task: String,
+    },
+    /// They are too large together.
+    #[error("no update of task `{task}` is taken: {BYTES_MAX} bytes of its framework's updates wait")]
+    TooManyBytes {
         /// The task.
         task: String,
     },
@@ -145,14 +157,23 @@ pub struct Streams {
     /// While no master listens nothing is sent; what waits is sent again on [`Streams::resume`].
     paused: bool,
     streams: BTreeMap<TaskKey, Stream>,
-    /// How many of them each framework has.
-    counts: BTreeMap<FrameworkId, usize>,
+    /// How much of that each framework has.
+    amounts: BTreeMap<FrameworkId, Amount>,
+}
+
+/// What of one framework waits.
+#[derive(Debug, Default)]
+struct Amount {
+    /// Its tasks that have a stream.
+    n_streams: usize,
+    /// Its updates that are not acknowledged, encoded.
+    bytes: usize,
 }
 
 impl Default for Streams {
     /// Paused, as an agent starts: no master knows it yet.
     fn default() -> Streams {
-        Streams { paused: true, streams: BTreeMap::new(), counts: BTreeMap::new() }
+        Streams { paused: true, streams: BTreeMap::new(), amounts: BTreeMap::new() }
     }
 }
 
@@ -161,33 +182,47 @@ impl Streams {
     /// known one needs nothing and is no error: whoever sent it may be told it is stored.
     pub fn update(
         &mut self,
-        update: StatusUpdate,
+        mut update: StatusUpdate,
         file: Option<PathBuf>,
     ) -> Result<Vec<Effect>, UpdateError> {
-        let task = || update.status.task_id.value.clone();
+        let key =
+            TaskKey { framework_id: update.framework_id.clone(), task_id: update.status.task_id.clone() };
+        let task = || key.task_id.value.clone();
         let uuid = match &update.uuid {
             Some(uuid) if !uuid.is_empty() => uuid.clone(),
             _ => return Err(UpdateError::NoUuid { task: task() }),
         };
-        let key =
-            TaskKey { framework_id: update.framework_id.clone(), task_id: update.status.task_id.clone() };
-        let of_executor = update.status.source == Some(Source::Executor as i32);
-        if !self.streams.contains_key(&key) {
-            let n_streams = self.counts.entry(key.framework_id.clone()).or_default();
-            if of_executor && *n_streams >= STREAMS_MAX {
-                return Err(UpdateError::TooManyTasks { task: task() });
-            }
-            *n_streams += 1;
-        }
-        let stream = self.streams.entry(key.clone()).or_default();
-        if stream.knows(&uuid) {
+        let known = self.streams.get(&key);
+        if known.is_some_and(|stream| stream.knows(&uuid)) {
             return Ok(Vec::new());
+        }
+        let of_executor = update.status.source == Some(Source::Executor as i32);
+        let amount = self.amounts.entry(key.framework_id.clone()).or_default();
+        if known.is_none() && of_executor && amount.n_streams >= STREAMS_MAX {
+            return Err(UpdateError::TooManyTasks { task: task() });
         }
         // The end of a task is told whatever came before; there is one only.
         let ends = |update: &StatusUpdate| is_terminal(task_state::of(&update.status));
-        if stream.pending.len() >= PENDING_MAX && (!ends(&update) || stream.pending.iter().any(ends)) {
+        let is_the_end = ends(&update) && !known.is_some_and(|stream| stream.pending.iter().any(ends));
+        if !is_the_end && known.is_some_and(|stream| stream.pending.len() >= PENDING_MAX) {
             return Err(UpdateError::TooManyPending { task: task() });
         }
+        if amount.bytes + update.encoded_len() > BYTES_MAX {
+            if !is_the_end {
+                if amount.n_streams == 0 {
+                    self.amounts.remove(&key.framework_id);
+                }
+                return Err(UpdateError::TooManyBytes { task: task() });
+            }
+            tracing::warn!(
+                task = task(),
+                "too much of its framework waits: telling no more than how it ended"
+            );
+            shorten(&mut update.status);
+        }
+        amount.n_streams += usize::from(known.is_none());
+        amount.bytes += update.encoded_len();
+        let stream = self.streams.entry(key.clone()).or_default();
         // An update made by the agent for a task whose executor is unknown comes without a file; the
         // stream keeps the one it has.
         stream.file = stream.file.take().or(file);
@@ -228,17 +263,19 @@ impl Streams {
             };
             effects.push(Effect::Append { file: file.clone(), record: Box::new(record) });
         }
+        let amount = self.amounts.entry(key.framework_id.clone()).or_default();
         if terminal {
             // Whatever is queued behind the end of a task says nothing any more.
+            let bytes: usize = stream.pending.iter().map(StatusUpdate::encoded_len).sum();
             self.streams.remove(key);
-            if let Some(n_streams) = self.counts.get_mut(&key.framework_id) {
-                *n_streams = n_streams.saturating_sub(1);
-                if *n_streams == 0 {
-                    self.counts.remove(&key.framework_id);
-                }
+            amount.n_streams = amount.n_streams.saturating_sub(1);
+            amount.bytes = amount.bytes.saturating_sub(bytes);
+            if amount.n_streams == 0 {
+                self.amounts.remove(&key.framework_id);
             }
             return Ok(Acknowledged { terminal, effects });
         }
+        amount.bytes = amount.bytes.saturating_sub(head.encoded_len());
         stream.pending.pop_front();
         stream.acknowledged.push_back(uuid.to_vec());
         if stream.acknowledged.len() > REMEMBERED_MAX {
@@ -283,7 +320,7 @@ impl Streams {
     /// Forgets a framework's updates: it was removed, nobody waits for them.
     pub fn forget(&mut self, framework_id: &FrameworkId) {
         self.streams.retain(|key, _| key.framework_id != *framework_id);
-        self.counts.remove(framework_id);
+        self.amounts.remove(framework_id);
     }
 
     /// The tasks that have updates waiting.
@@ -296,6 +333,26 @@ impl Streams {
         let ends = |update: &StatusUpdate| is_terminal(task_state::of(&update.status));
         self.streams.get(key).is_some_and(|stream| stream.pending.iter().any(ends))
     }
+}
+
+/// Leaves of the end of a task what it cannot do without.
+fn shorten(status: &mut TaskStatus) {
+    let mut message = status.message.take().unwrap_or_default();
+    let end = (0..=MESSAGE_BYTES_MAX.min(message.len())).rev().find(|at| message.is_char_boundary(*at));
+    message.truncate(end.unwrap_or_default());
+    message += " (the rest of this update is left out: the framework has too much to acknowledge)";
+    *status = TaskStatus {
+        task_id: std::mem::take(&mut status.task_id),
+        state: status.state,
+        message: Some(message),
+        source: status.source,
+        reason: status.reason,
+        agent_id: status.agent_id.take(),
+        executor_id: status.executor_id.take(),
+        timestamp: status.timestamp,
+        uuid: status.uuid.take(),
+        ..Default::default()
+    };
 }
 
 /// The state that an update reports.

@@ -187,6 +187,46 @@ fn a_removed_framework_is_owed_nothing() {
     assert_eq!(streams.resume(), []);
 }
 
+#[test]
+fn a_frameworks_updates_are_bounded_in_bytes_and_the_end_of_a_task_is_told_in_short() {
+    let mut streams = running();
+    let large = |task: &str, n, state| {
+        let mut update = update(task, n, state);
+        update.status.source = Some(Source::Executor as i32);
+        update.status.data = Some(vec![0; BYTES_MAX / 4]);
+        update.status.message = Some("é".repeat(10_000));
+        update
+    };
+    for n in 0..3 {
+        streams.update(large("t", n, TaskState::TaskRunning), None).unwrap();
+    }
+    let refused = streams.update(large("other", 3, TaskState::TaskRunning), None).unwrap_err();
+    assert_eq!(refused, UpdateError::TooManyBytes { task: "other".into() });
+    assert!(refused.to_string().contains("bytes"), "{refused}");
+    // A repetition is no more than that, and a small one still fits.
+    assert_eq!(streams.update(large("t", 2, TaskState::TaskRunning), None).unwrap(), []);
+    streams.update(update("other", 4, TaskState::TaskRunning), None).unwrap();
+    // Another framework has as much for itself.
+    let mut of_another = large("t", 5, TaskState::TaskRunning);
+    of_another.framework_id = FrameworkId { value: "g".into() };
+    streams.update(of_another, None).unwrap();
+    streams.update(large("t", 6, TaskState::TaskFailed), None).unwrap();
+    // What is acknowledged makes room.
+    for n in 0..3 {
+        streams.acknowledge(&key("t"), &[n; 16]).unwrap();
+    }
+    let head = streams.resume().into_iter().find_map(|effect| match effect {
+        Effect::Forward(update) if update.uuid == Some(vec![6; 16]) => Some(update.status),
+        _ => None,
+    });
+    let end = head.unwrap();
+    assert_eq!((end.state(), &end.data), (TaskState::TaskFailed, &None));
+    let message = end.message.unwrap();
+    assert!(message.len() < 2000 && message.contains("left out"), "{message}");
+    streams.update(large("other", 7, TaskState::TaskRunning), None).unwrap();
+    assert!(streams.acknowledge(&key("t"), &[6; 16]).unwrap().terminal);
+}
+
 mod histories {
     use proptest::prelude::*;
 
