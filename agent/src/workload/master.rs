@@ -1,12 +1,12 @@
 //! What the master is told of the workload, and what it says about frameworks.
 
-use api::internal::{ReconcileTasksMessage, ReregisterSlaveMessage, archive};
+use api::internal::{ReconcileTasksMessage, ReregisterSlaveMessage};
 use api::v1::task_status::Reason;
-use api::v1::{ExecutorId, FrameworkId, FrameworkInfo, Task};
+use api::v1::{ExecutorId, FrameworkId, FrameworkInfo};
 use tracing::warn;
 
 use super::framework::dropped;
-use super::{Effect, ExecutorEvent, ExecutorState, Framework, FrameworkState, Turn, Workload, launch};
+use super::{Effect, ExecutorEvent, ExecutorState, FrameworkState, Turn, Workload, archive, launch};
 
 impl Workload {
     /// Everything that a master which may know nothing needs: who runs what here. The agent's own
@@ -34,7 +34,7 @@ impl Workload {
             executor_infos,
             tasks: tasks.collect(),
             frameworks: self.frameworks.values().map(|framework| framework.info.clone()).collect(),
-            completed_frameworks: self.completed.iter().map(archived).collect(),
+            completed_frameworks: archive::of(self.completed.iter(), archive::ARCHIVE_BYTES_MAX),
             ..Default::default()
         }
     }
@@ -108,13 +108,4 @@ impl Workload {
         turn.effects.extend(tell.map(|tell| Effect::Tell(Box::new(tell))));
         reached
     }
-}
-
-fn archived(framework: &Framework) -> archive::Framework {
-    let tasks: Vec<Task> = framework
-        .completed_executors
-        .iter()
-        .flat_map(|executor| executor.completed.iter().cloned())
-        .collect();
-    archive::Framework { framework_info: framework.info.clone(), pid: framework.pid.clone(), tasks }
 }

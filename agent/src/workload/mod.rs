@@ -2,6 +2,7 @@
 //!
 //! A pure table. Events are methods; what they want done outside they push, in order, onto the [`Turn`].
 
+mod archive;
 mod executor;
 mod framework;
 mod kill;
