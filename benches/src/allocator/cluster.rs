@@ -1,9 +1,8 @@
 //! An allocator with a cluster around it that exists in name only: who was offered what is all it remembers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use allocator::{Allocation, Allocator, Options};
+use allocator::{Allocation, Allocator, FrameworkOptions, Options};
 use api::resources::{Entry, Ranges, Resources, Value};
 use api::v1::{AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, agent_info, framework_info};
 use libprocess::Time;
@@ -80,10 +79,12 @@ impl Cluster {
         let infos: Vec<FrameworkInfo> = (0..n).map(|n| framework_info(role(n), capabilities)).collect();
         let ids = infos.iter().enumerate().map(|(n, _)| FrameworkId { value: format!("framework{n}") });
         self.frameworks = ids.collect();
+        let options = FrameworkOptions::default();
         let (took, done) = timed(|| {
-            self.frameworks.iter().zip(&infos).try_for_each(|(id, info)| {
-                self.allocator.add_framework(id, info, &[], true, &BTreeSet::new())
-            })
+            self.frameworks
+                .iter()
+                .zip(&infos)
+                .try_for_each(|(id, info)| self.allocator.add_framework(id, info, &[], true, &options))
         });
         done?;
         Ok(took)
@@ -120,7 +121,7 @@ impl Cluster {
         let capabilities = agent_capabilities();
         let (added, done) = timed(|| {
             agents.into_iter().try_for_each(|it| {
-                self.allocator.add_agent(&it.id, &it.info, &capabilities, it.total, &it.used)
+                self.allocator.add_agent(&it.id, &it.info, &capabilities, None, it.total, &it.used)
             })
         });
         done?;
@@ -161,7 +162,8 @@ impl Cluster {
         let offers = std::mem::take(&mut self.offers);
         let (took, done) = timed(|| {
             offers.iter().try_for_each(|it| {
-                self.allocator.recover_resources(self.now, &it.framework, &it.agent, &it.resources, filters)
+                let (now, Offer { framework, agent, resources }) = (self.now, it);
+                self.allocator.recover_resources(now, framework, agent, resources, filters, false)
             })
         });
         done?;

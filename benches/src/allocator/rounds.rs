@@ -207,7 +207,7 @@ fn volume(n: usize) -> Result<Entry> {
         r#type: value::Type::Scalar.into(),
         scalar: Some(value::Scalar { value: 1024.0 }),
         reservations: vec![reserved_to_test()],
-        disk: Some(DiskInfo {
+        disk: Some(Box::new(DiskInfo {
             persistence: Some(disk_info::Persistence { id: format!("id{n}"), principal: None }),
             volume: Some(Volume {
                 mode: volume::Mode::Rw.into(),
@@ -215,7 +215,7 @@ fn volume(n: usize) -> Result<Entry> {
                 ..Volume::default()
             }),
             source: None,
-        }),
+        })),
         ..api::v1::Resource::default()
     };
     Ok(Entry::try_from(&volume)?)
