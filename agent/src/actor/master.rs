@@ -16,7 +16,7 @@ use crate::workload::RunTask;
 
 impl Agent {
     pub(super) fn run_task(&mut self, from: &Upid, message: RunTaskMessage, ctx: &mut Context<Self>) {
-        if !self.is_from_master(from, "run task") || self.state == AgentState::Terminating {
+        if !self.is_from_master(from, "run task", ctx) || self.state == AgentState::Terminating {
             return;
         }
         let mut framework = message.framework;
@@ -37,13 +37,13 @@ impl Agent {
         message: RunTaskGroupMessage,
         ctx: &mut Context<Self>,
     ) {
-        if self.is_from_master(from, "run task group") && self.state != AgentState::Terminating {
+        if self.is_from_master(from, "run task group", ctx) && self.state != AgentState::Terminating {
             self.turn(ctx, |workload, turn| workload.run_task_group(message, turn));
         }
     }
 
     pub(super) fn kill_task(&mut self, from: &Upid, message: KillTaskMessage, ctx: &mut Context<Self>) {
-        if self.is_from_master(from, "kill task") && self.state != AgentState::Terminating {
+        if self.is_from_master(from, "kill task", ctx) && self.state != AgentState::Terminating {
             self.turn(ctx, |workload, turn| {
                 workload.kill_task(&message.framework_id, &message.task_id, message.kill_policy, turn);
             });
@@ -56,7 +56,7 @@ impl Agent {
         message: ShutdownExecutorMessage,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_from_master(from, "shut down executor") || self.state != AgentState::Running {
+        if !self.is_from_master(from, "shut down executor", ctx) || self.state != AgentState::Running {
             return;
         }
         if let (Some(framework_id), Some(executor_id)) = (message.framework_id, message.executor_id) {
@@ -70,7 +70,7 @@ impl Agent {
         message: ShutdownFrameworkMessage,
         ctx: &mut Context<Self>,
     ) {
-        if self.is_from_master(from, "shut down framework") && self.state == AgentState::Running {
+        if self.is_from_master(from, "shut down framework", ctx) && self.state == AgentState::Running {
             self.turn(ctx, |workload, turn| workload.shutdown_framework(&message.framework_id, turn));
         }
     }
@@ -81,7 +81,7 @@ impl Agent {
         message: UpdateFrameworkMessage,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_from_master(from, "update framework") || self.state != AgentState::Running {
+        if !self.is_from_master(from, "update framework", ctx) || self.state != AgentState::Running {
             return;
         }
         self.turn(ctx, |workload, turn| {
@@ -97,7 +97,7 @@ impl Agent {
         message: CheckpointResourcesMessage,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_from_master(from, "checkpoint resources") {
+        if !self.is_from_master(from, "checkpoint resources", ctx) {
             return;
         }
         let path = self.workload.settings.layout.resources_info();
@@ -118,7 +118,7 @@ impl Agent {
         ctx: &mut Context<Self>,
     ) {
         // Drivers acknowledge straight to the agent; only a master must be the current one.
-        if from.id().starts_with("master") && !self.is_from_master(from, "acknowledgement") {
+        if from.id().starts_with("master") && !self.is_from_master(from, "acknowledgement", ctx) {
             return;
         }
         if message.slave_id == self.workload.agent_id() {
@@ -133,7 +133,7 @@ impl Agent {
             if let Some(master) = self.registration.registered_with() {
                 ctx.send(master, UnregisterSlaveMessage { slave_id: self.workload.agent_id() });
             }
-        } else if !self.is_from_master(from, "shutdown") {
+        } else if !self.is_from_master(from, "shutdown", ctx) {
             return;
         }
         let reason = message.message.unwrap_or_else(|| "asked to".to_owned());

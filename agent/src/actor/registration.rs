@@ -8,7 +8,7 @@ use api::internal::{
 };
 use api::v1::agent_info::{Capability, capability};
 use api::v1::{AgentId, Uuid};
-use libprocess::{Context, Timer, Upid};
+use libprocess::{Context, Limiter, Timer, Upid};
 use rand::Rng as _;
 
 use super::{Agent, AgentState};
@@ -21,6 +21,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(75);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// And the shortest: an agent told to spread nothing out must not ask without a pause either.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// At most one line in so much time says that somebody who is not the master is ignored.
+const STRANGERS_INTERVAL: Duration = Duration::from_secs(10);
 /// What this agent can do.
 const CAPABILITIES: [capability::Type; 8] = [
     capability::Type::MultiRole,
@@ -46,6 +48,8 @@ pub(crate) struct Registration {
     attempt: Option<Timer>,
     ping: Option<Timer>,
     ping_timeout: Duration,
+    /// How often a message from somebody else is worth a line in the log.
+    strangers: Limiter,
 }
 
 impl Registration {
@@ -58,6 +62,7 @@ impl Registration {
             attempt: None,
             ping: None,
             ping_timeout: PING_TIMEOUT,
+            strangers: Limiter::new(1, STRANGERS_INTERVAL),
         }
     }
 
@@ -70,15 +75,27 @@ impl Registration {
         self.known_by.as_ref()
     }
 
-    /// Whether a message is from the master that is tried, or that knows us. A master may be reached under
-    /// another address than it advertises, so while registering its name and port have to do.
+    /// Whether a message is from the master that is tried, or that knows us. A master on this machine may be
+    /// reached under another address than it advertises, so while registering with one that is named by a
+    /// loopback address its name and port have to do.
     fn is_master(&self, from: &Upid) -> bool {
         match &self.known_by {
             Some(known_by) => known_by == from,
             None => self.tried().is_some_and(|tried| {
-                tried.id() == from.id() && tried.address().port() == from.address().port()
+                tried == from
+                    || (tried.address().ip().is_loopback()
+                        && tried.id() == from.id()
+                        && tried.address().port() == from.address().port())
             }),
         }
+    }
+}
+
+impl Registration {
+    /// Whether a ping is from the master that knows us: a part of it pings, so the address has to do. Before
+    /// one knows us a ping changes nothing, and whoever pings may be on the way to it.
+    fn may_ping(&self, from: &Upid) -> bool {
+        self.known_by.as_ref().is_none_or(|known_by| known_by.address() == from.address())
     }
 }
 
@@ -89,12 +106,21 @@ pub(crate) fn capabilities() -> Vec<Capability> {
 
 impl Agent {
     /// Whether a message is from the master; if not, it is to be ignored.
-    pub(super) fn is_from_master(&self, from: &Upid, what: &str) -> bool {
+    pub(super) fn is_from_master(&mut self, from: &Upid, what: &str, ctx: &Context<Self>) -> bool {
         let is_master = self.registration.is_master(from);
         if !is_master {
-            tracing::warn!(%from, what, "ignoring a message from somebody who is not the master");
+            self.note_stranger(from, what, ctx);
         }
         is_master
+    }
+
+    /// Says that somebody is not believed, but not as often as they like.
+    fn note_stranger(&mut self, from: &Upid, what: &str, ctx: &Context<Self>) {
+        if self.registration.strangers.reserve_within(ctx.now(), Duration::ZERO).is_some() {
+            let master = self.registration.known_by.as_ref().or(self.registration.tried());
+            let master = master.map(Upid::to_string).unwrap_or_default();
+            tracing::warn!(%from, what, master, "ignoring a message from somebody who is not the master");
+        }
     }
 
     /// No master knows us: look for one.
@@ -159,7 +185,7 @@ impl Agent {
         message: SlaveRegisteredMessage,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_from_master(from, "registered") {
+        if !self.is_from_master(from, "registered", ctx) {
             return;
         }
         if !self.accept_id(&message.slave_id, ctx) {
@@ -185,7 +211,7 @@ impl Agent {
         message: SlaveReregisteredMessage,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_from_master(from, "re-registered") || !self.accept_id(&message.slave_id, ctx) {
+        if !self.is_from_master(from, "re-registered", ctx) || !self.accept_id(&message.slave_id, ctx) {
             return;
         }
         let timeout = message.connection.and_then(|connection| connection.total_ping_timeout_seconds);
@@ -256,6 +282,9 @@ impl Agent {
     }
 
     pub(super) fn ping(&mut self, from: &Upid, message: PingSlaveMessage, ctx: &mut Context<Self>) {
+        if !self.registration.may_ping(from) {
+            return self.note_stranger(from, "ping", ctx);
+        }
         ctx.send(from, PongSlaveMessage {});
         if self.state != AgentState::Running {
             return;
@@ -302,6 +331,24 @@ fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_master_is_known_by_its_whole_address() {
+        let upid = |text: &str| -> Upid { text.parse().unwrap() };
+        let mut registration = Registration::new(vec![upid("master@10.0.0.1:5050")]);
+        assert!(registration.is_master(&upid("master@10.0.0.1:5050")));
+        for other in ["master@10.0.0.2:5050", "master@10.0.0.1:5051", "other@10.0.0.1:5050"] {
+            assert!(!registration.is_master(&upid(other)), "{other}");
+        }
+        registration.known_by = Some(upid("master@10.0.0.1:5050"));
+        assert!(registration.may_ping(&upid("slave-observer(1)@10.0.0.1:5050")));
+        assert!(!registration.may_ping(&upid("slave-observer(1)@10.0.0.2:5050")));
+        // Named by a loopback address, it may advertise another one; once it is known it is that one.
+        let mut local = Registration::new(vec![upid("master@127.0.0.1:5050")]);
+        assert!(local.is_master(&upid("master@10.0.0.1:5050")));
+        local.known_by = Some(upid("master@10.0.0.1:5050"));
+        assert!(!local.is_master(&upid("master@10.0.0.2:5050")));
+    }
 
     #[test]
     fn attempts_to_register_never_follow_each_other_without_a_pause() {
