@@ -100,6 +100,11 @@ impl Handle {
 ///
 /// Blocks for as long as it takes to look up names and to look at the machine.
 ///
+/// The process that calls this adopts orphans from then on, and whenever a container ends, every child of the
+/// process which leads or is in another session, and which no agent started, is taken for what that container
+/// left behind, and killed with all its descendants. A program that starts children of its own beside an agent
+/// must leave them in its own session.
+///
 /// # Errors
 /// Names the flag that is wrong. The node stays as it was.
 pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
