@@ -309,7 +309,14 @@ fn the_endpoints_show_what_runs() {
     let containers = json("/containers");
     assert_eq!(containers[0]["executor_id"], "e");
     assert!(containers[0]["status"]["executor_pid"].as_u64().is_some());
+    // Twice in a second: the third request waits for its turn.
+    #[expect(clippy::disallowed_methods, reason = "a test measures what a client sees")]
+    let asked = std::time::Instant::now();
     let statistics = json("/monitor/statistics");
+    for _ in 0..2 {
+        json("/monitor/statistics");
+    }
+    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(statistics[0]["framework_id"], "F");
     assert!(statistics[0]["statistics"]["cpus_user_time_secs"].is_number());
     assert_eq!(json("/containers?framework_id=G"), serde_json::json!([]));

@@ -8,10 +8,11 @@ mod registration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use api::internal::StatusUpdate;
 use api::v1::AgentInfo;
-use libprocess::{Context, Id, Pid, Process, Time, Timer, Upid};
+use libprocess::{Context, Id, Limiter, Pid, Process, Time, Timer, Upid};
 use uuid::Uuid;
 
 use crate::checkpoint::CheckpointError;
@@ -67,6 +68,8 @@ pub struct Agent {
     /// The open streams of executors.
     pub(crate) streams: Streams,
     pub(crate) started: Time,
+    /// When the next request for statistics has its turn: twice in a second.
+    pub(crate) statistics: Limiter,
     journal: Journal<Agent>,
     isolators: Vec<Arc<dyn Isolator>>,
     failure: Arc<OnceLock<String>>,
@@ -93,6 +96,7 @@ impl Agent {
             state: AgentState::Disconnected,
             streams: Streams::default(),
             started: Time::from_secs_f64(0.0),
+            statistics: Limiter::new(2, Duration::from_secs(1)),
             journal: Journal::default(),
             isolators: setup.isolators,
             failure: setup.failure,

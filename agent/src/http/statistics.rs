@@ -1,5 +1,7 @@
 //! `/containers` and `/monitor/statistics`: what the containers are and use.
 
+use std::time::Duration;
+
 use api::v1::{ContainerStatus, Resource, ResourceStatistics};
 use libprocess::http::{Answer, Request, Response, StatusCode};
 use libprocess::{Context, Future, Promise};
@@ -15,7 +17,32 @@ struct Known {
     shown: Value,
 }
 
+/// How long a request for statistics waits for its turn. Each one looks at every process of every container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(super) fn statistics(agent: &mut Agent, request: Request, ctx: &mut Context<Agent>) -> Answer {
+    match agent.statistics.reserve_within(ctx.now(), PATIENCE) {
+        Some(Duration::ZERO) => statistics_now(agent, request, ctx).into(),
+        Some(wait) => {
+            let (promise, answer) = Promise::new();
+            ctx.delay(wait, move |agent, ctx| {
+                let told = statistics_now(agent, request, ctx);
+                ctx.then(told, move |_, told, _| {
+                    if let Ok(told) = told {
+                        promise.set(told);
+                    }
+                });
+            });
+            answer.into()
+        }
+        None => {
+            let text = "Too many requests for statistics are waiting already.";
+            Response::text(StatusCode::SERVICE_UNAVAILABLE, text).into()
+        }
+    }
+}
+
+fn statistics_now(agent: &mut Agent, request: Request, ctx: &mut Context<Agent>) -> Future<Response> {
     let known = agent.workload.executors().map(|(framework, executor)| Known {
         container_id: executor.container_id.clone(),
         resources: executor.resources().cloned().collect(),
@@ -68,7 +95,7 @@ pub(super) fn containers(agent: &mut Agent, request: Request, ctx: &mut Context<
             }
         });
     let known: Vec<Known> = known.collect();
-    with_usage(agent, known, request, true, ctx)
+    with_usage(agent, known, request, true, ctx).into()
 }
 
 /// Asks for the usage of each and answers when all have told.
@@ -78,9 +105,9 @@ fn with_usage(
     request: Request,
     show_without: bool,
     ctx: &mut Context<Agent>,
-) -> Answer {
+) -> Future<Response> {
     let Some(containerizer) = agent.containerizer().cloned() else {
-        return Response::new(StatusCode::SERVICE_UNAVAILABLE).into();
+        return Future::ready(Response::new(StatusCode::SERVICE_UNAVAILABLE));
     };
     let jsonp = request.query.get("jsonp").cloned();
     let (promise, answer) = Promise::new();
@@ -89,7 +116,7 @@ fn with_usage(
         (shown, usage)
     });
     gather(asked.collect(), Vec::new(), show_without, jsonp, promise, ctx);
-    answer.into()
+    answer
 }
 
 fn gather(
