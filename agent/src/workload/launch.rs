@@ -342,6 +342,7 @@ impl Workload {
         turn: &mut Turn<'_>,
     ) {
         let agent_id = self.agent_id();
+        self.begin_anew(framework_id, info, &task.task_id, turn);
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         let Some(executor) = framework.executors.get_mut(&info.executor_id) else { return };
         if executor.has(&task.task_id) {
@@ -359,6 +360,31 @@ impl Workload {
         // One whose stream broke gets it when it subscribes again.
         if executor.state == ExecutorState::Running && executor.link.is_some() {
             self.send_queued(framework_id, info, turn);
+        }
+    }
+
+    /// A task may have the id of one that its executor had before, whose end is acknowledged. What is
+    /// checkpointed of that one must neither be taken for the new one's nor be removed from under it.
+    fn begin_anew(
+        &mut self,
+        framework_id: &FrameworkId,
+        info: &ExecutorInfo,
+        task_id: &api::v1::TaskId,
+        turn: &mut Turn<'_>,
+    ) {
+        let agent_id = self.agent_id();
+        let framework = self.frameworks.get(framework_id);
+        let Some(executor) = framework.and_then(|framework| framework.executors.get(&info.executor_id))
+        else {
+            return;
+        };
+        let path = ExecutorPath { agent: &agent_id, framework: framework_id, executor: &info.executor_id };
+        let layout = &self.settings.layout;
+        let meta = layout.task_meta(path, &executor.container_id, task_id);
+        let updates = layout.task_updates(path, &executor.container_id, task_id);
+        if self.given_up.contains(&meta) {
+            self.keep(vec![meta], turn);
+            turn.push(Effect::Write(Write::marker(updates)));
         }
     }
 

@@ -144,7 +144,7 @@ impl Workload {
         self.give_up(paths, turn);
     }
 
-    fn give_up(&mut self, paths: Vec<std::path::PathBuf>, turn: &mut Turn<'_>) {
+    pub(super) fn give_up(&mut self, paths: Vec<std::path::PathBuf>, turn: &mut Turn<'_>) {
         self.given_up.extend(paths.iter().cloned());
         turn.push(Effect::Collect { paths });
     }

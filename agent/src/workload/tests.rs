@@ -323,6 +323,59 @@ fn tasks_of_one_executor_share_it_and_fail_with_it() {
 }
 
 #[test]
+fn a_task_with_the_id_of_an_earlier_one_of_its_executor_has_a_history_of_its_own() {
+    let mut story = Story::new();
+    story.checkpoint = true;
+    story.run(executor_task("t", "e"), None);
+    story.register("e");
+    story.update("t", 1, TaskState::TaskFinished);
+    story.acknowledge_end("t");
+    story.log.clear();
+    story.run(executor_task("t", "e"), None);
+    let tasks = "/w/meta/slaves/S0/frameworks/F/executors/e/runs/c1/tasks";
+    let expected = format!(
+        "run t\n    keep 1 directories\n    write {tasks}/t/task.updates\n    write {tasks}/t/task.info\n    tell e launch t\n"
+    );
+    assert_eq!(story.log.replace("00000000-0000-0000-0000-00000000000", "c"), expected);
+    // One of another id begins with nothing to take care of.
+    story.log.clear();
+    story.run(executor_task("u", "e"), None);
+    assert!(!story.log.contains("keep") && !story.log.contains("task.updates"), "{}", story.log);
+}
+
+#[test]
+fn an_end_that_the_agent_tells_says_in_which_container_it_was() {
+    let mut story = Story::new();
+    story.run(executor_task("ran", "e"), None);
+    let container = story.container();
+    story.register("e");
+    story.step("forked", |workload, _| workload.forked(&container, 42));
+    let ends = story.step("terminated", |workload, turn| {
+        workload.terminated(&container, Termination::default(), turn);
+        turn.effects.clone()
+    });
+    let status = ends.iter().find_map(|effect| match effect {
+        Effect::Store { update, .. } => update.status.container_status.clone(),
+        _ => None,
+    });
+    let status = status.unwrap();
+    assert_eq!(status.container_id.unwrap().value, container);
+    assert_eq!(status.executor_pid, Some(42));
+    assert_eq!(status.network_infos.len(), 1);
+    // One that never reached its executor was in none.
+    let mut story = Story::new();
+    story.run(executor_task("waits", "e"), None);
+    let ends = story.step("kill", |workload, turn| {
+        workload.kill_task(&fw(), &"waits".into(), None, turn);
+        turn.effects.clone()
+    });
+    assert!(ends.iter().any(|effect| matches!(
+        effect,
+        Effect::Store { update, .. } if update.status.container_status.is_none()
+    )));
+}
+
+#[test]
 fn a_task_killed_before_its_executor_came_is_killed_and_the_executor_is_not_needed() {
     let mut story = Story::new();
     story.run(command_task("t"), None);

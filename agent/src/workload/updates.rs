@@ -98,7 +98,11 @@ impl Workload {
         };
         let executor_id = executor.id().clone();
         let of_command_executor = executor.for_command_task;
-        if from.is_some() {
+        // Of a task that ends while it waits, or that never was, no container has anything to say.
+        let state = task_state::of(&update.status);
+        let in_container = executor.launched.contains_key(&task_id)
+            && !matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
+        if from.is_some() || in_container {
             let container_status = update.status.container_status.get_or_insert_default();
             describe(container_status, &executor.container_id, executor.pid, ip);
         }
@@ -148,7 +152,7 @@ impl Workload {
             let executor_id = executor.id().clone();
             let path = ExecutorPath { agent: &agent_id, framework: framework_id, executor: &executor_id };
             let meta = self.settings.layout.task_meta(path, &container_id, task_id);
-            turn.push(Effect::Collect { paths: vec![meta] });
+            self.give_up(vec![meta], turn);
         }
         self.leave_if_settled(&container_id, turn);
     }
