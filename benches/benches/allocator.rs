@@ -8,6 +8,9 @@
 //! - The clients of a sorter are active here. In Mesos's own measurement none is, so that its sort is of nothing.
 //! - ResourceLabels uses reservations that its agents do not have, in Mesos's measurement; here also such as
 //!   they have.
+//! - MultiFrameworkAllocations hardly gets on in Mesos's measurement, as frameworks that have launched all they
+//!   want go on being offered what others wait for. Here these suppress offers, and all tasks get launched.
+//! - Metrics reads what gauges show; it does not render the answer to a request.
 
 use std::process::ExitCode;
 

@@ -33,9 +33,12 @@ pub struct Cluster {
 
 /// One offer.
 pub struct Offer {
-    framework: FrameworkId,
-    agent: AgentId,
-    resources: Resources,
+    /// Whose it is.
+    pub framework: FrameworkId,
+    /// Where.
+    pub agent: AgentId,
+    /// What, allocated to a role.
+    pub resources: Resources,
 }
 
 /// An agent that is about to be added: all that would have been read from its message.
@@ -168,6 +171,11 @@ impl Cluster {
         });
         done?;
         Ok(took)
+    }
+
+    /// A framework gives back what it was offered and does not need now.
+    pub fn recover(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) -> Result<()> {
+        Ok(self.allocator.recover_resources(self.now, framework, agent, resources, None, false)?)
     }
 
     /// Everybody refuses all that is offered to them, for as long as can be.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::resources::{Entry, Resources};
+use api::v1::framework_info::capability::Type;
 use api::v1::resource::{DiskInfo, ReservationInfo, disk_info, reservation_info};
 use api::v1::{Label, Labels, Volume, value, volume};
 
@@ -162,12 +163,26 @@ fn labelled(agent: usize, which: usize) -> Result<Entry> {
     Ok(cpus.reserved(reservation))
 }
 
+/// Which of the volumes are shared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Shared {
+    No,
+    All,
+    Half,
+}
+
 /// Every agent's resources are reserved, with a persistent volume among them; all that is offered comes back
 /// six times.
-pub(super) fn volumes(to: &mut Figures, n_agents: usize, n_frameworks: usize) -> Result<()> {
-    let name = format!("PersistentVolumes: {n_agents} x {n_frameworks}");
+pub(super) fn volumes(to: &mut Figures, n_agents: usize, n_frameworks: usize, shared: Shared) -> Result<()> {
+    let which = match shared {
+        Shared::No => "PersistentVolumes",
+        Shared::All => "PersistentVolumes, shared",
+        Shared::Half => "PersistentVolumes, mixed",
+    };
+    let name = format!("{which}: {n_agents} x {n_frameworks}");
     let mut cluster = Cluster::new();
-    cluster.add_frameworks(n_frameworks, &[], |_| "test".to_owned())?;
+    let capabilities: &[Type] = if shared == Shared::No { &[] } else { &[Type::SharedResources] };
+    cluster.add_frameworks(n_frameworks, capabilities, |_| "test".to_owned())?;
     let plain = resources("cpus(test):24;mem(test):4096;disk(test):3072;ports(test):[31000-32000]")?;
     let mut used = resources("cpus(test):16;mem(test):1024;disk(test):1024")?;
     used.push(fragmented_ports(16)?.reserved(reserved_to_test()));
@@ -176,7 +191,7 @@ pub(super) fn volumes(to: &mut Figures, n_agents: usize, n_frameworks: usize) ->
     for n in 0..n_agents {
         let used = vec![(cluster.in_turn(n), used.clone())];
         let mut total = plain.clone();
-        total.push(volume(n)?);
+        total.push(volume(n, shared == Shared::All || (shared == Shared::Half && n % 2 == 0))?);
         agents.push(cluster.new_agent(total, used));
     }
     let added = cluster.add_agents(agents)?;
@@ -201,7 +216,7 @@ fn reserved_to_test() -> ReservationInfo {
     }
 }
 
-fn volume(n: usize) -> Result<Entry> {
+fn volume(n: usize, shared: bool) -> Result<Entry> {
     let volume = api::v1::Resource {
         name: "disk".to_owned(),
         r#type: value::Type::Scalar.into(),
@@ -216,6 +231,7 @@ fn volume(n: usize) -> Result<Entry> {
             }),
             source: None,
         })),
+        shared: shared.then(Default::default),
         ..api::v1::Resource::default()
     };
     Ok(Entry::try_from(&volume)?)
