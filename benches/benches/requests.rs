@@ -69,7 +69,7 @@ impl Process for Client {
 /// How clients and servers are laid out over the workers.
 #[derive(Clone, Copy)]
 enum Layout {
-    /// One server, the clients on both workers.
+    /// One server, the clients on all workers.
     OneServer,
     /// A server on each worker, each with the clients beside it.
     ServerPerWorker,
@@ -104,11 +104,16 @@ fn run(node: &Node, layout: Layout) -> Duration {
 }
 
 fn main() {
-    let node = Node::builder().runtime(Runtime::new(2).expect("two arbiters")).start().expect("a node");
-    for (what, layout) in [
-        ("round trips in one process, one server", Layout::OneServer),
-        ("round trips in one process, a server a worker", Layout::ServerPerWorker),
+    let node = |n_workers| {
+        let runtime = Runtime::new(n_workers).expect("arbiters");
+        Node::builder().runtime(runtime).start().expect("a node")
+    };
+    for (what, n_workers, layout) in [
+        ("round trips in one process, one server", 2, Layout::OneServer),
+        ("round trips in one process, a server a worker", 2, Layout::ServerPerWorker),
+        ("round trips in one process, one server, one worker", 1, Layout::OneServer),
     ] {
+        let node = node(n_workers);
         let took = best_of(5, || run(&node, layout));
         let per_second = rate(N_CLIENTS * N_REQUESTS, took) / 1e6;
         row(what, per_second, "million/s", Reach::AtLeast(6.0));
