@@ -10,6 +10,7 @@ use crate::future::Promise;
 use crate::http;
 use crate::message::AnyMessage;
 use crate::process::Process;
+use crate::unhandled::Held;
 use crate::upid::Upid;
 
 /// A closure for one process: it is handed the process and its context, both behind `Any`.
@@ -20,6 +21,8 @@ pub(crate) struct WireMessage {
     pub(crate) from: Upid,
     pub(crate) name: Arc<str>,
     pub(crate) body: Bytes,
+    /// Counts it for the connection that brought it.
+    pub(crate) held: Option<Held>,
 }
 
 /// Small, for it is moved from queue to queue: what is large or rare is behind a box.

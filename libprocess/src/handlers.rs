@@ -12,6 +12,7 @@ use crate::future::Promise;
 use crate::http;
 use crate::message::{AnyMessage, DecodeError, Message};
 use crate::process::Process;
+use crate::unhandled::Held;
 use crate::upid::Upid;
 
 /// A function that `install` takes. Its signature says which message it is for:
@@ -223,7 +224,16 @@ impl<P: Process> Handlers<P> {
         }
     }
 
-    pub(crate) fn wire(&self, process: &mut P, from: Upid, name: &str, body: Bytes, ctx: &mut Context<P>) {
+    /// `held` is kept until the message is handled, and goes with it when it is passed on.
+    pub(crate) fn wire(
+        &self,
+        process: &mut P,
+        from: Upid,
+        name: &str,
+        body: Bytes,
+        held: Option<Held>,
+        ctx: &mut Context<P>,
+    ) {
         if let Some(&index) = self.named.get(name) {
             self.decoded(index, process, from, name, &body, ctx);
         } else if let Some(raw) = self.raw(name) {
@@ -231,7 +241,7 @@ impl<P: Process> Handlers<P> {
             raw(process, &from, name, body, ctx);
             ctx.set_sender(None);
         } else if let Some(to) = self.delegate(name) {
-            ctx.node().send_encoded(&from, to, name, body);
+            ctx.node().send_encoded(&from, to, name, body, held);
         } else {
             tracing::debug!(process = %ctx.upid(), message = name, %from, "no handler; dropped");
         }

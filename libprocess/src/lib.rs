@@ -19,6 +19,7 @@ mod process;
 pub mod sim;
 mod time;
 mod transport;
+mod unhandled;
 mod upid;
 
 pub use builtin::Version;

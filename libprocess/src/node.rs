@@ -24,6 +24,7 @@ use crate::links::Links;
 use crate::message::{AnyMessage, Message};
 use crate::metrics::Registry;
 use crate::process::{Process, ProcessCell, discard};
+use crate::unhandled::Held;
 use crate::upid::{Address, ById, Id, Local, Pid, Upid, UpidMap};
 
 /// Why a process was not spawned.
@@ -234,9 +235,9 @@ impl NodeInner {
         self.send_away(from, to, message.wire_name(), &mut |out| message.encode_into(out));
     }
 
-    pub(crate) fn send_encoded(&self, from: &Upid, to: &Upid, name: &str, body: Bytes) {
+    pub(crate) fn send_encoded(&self, from: &Upid, to: &Upid, name: &str, body: Bytes, held: Option<Held>) {
         if to.address() == self.address {
-            self.deliver(to.id(), from.clone(), name, body);
+            self.deliver(to.id(), from.clone(), name, body, held);
         } else {
             self.send_away(from, to, name, &mut |out| out.extend_from_slice(&body));
         }
@@ -250,9 +251,9 @@ impl NodeInner {
     }
 
     /// A message from another node; whether there is such a process.
-    pub(crate) fn deliver(&self, id: &str, from: Upid, name: &str, body: Bytes) -> bool {
-        self.find(id)
-            .is_some_and(|to| to.post(Event::Wire(Box::new(WireMessage { from, name: name.into(), body }))))
+    pub(crate) fn deliver(&self, id: &str, from: Upid, name: &str, body: Bytes, held: Option<Held>) -> bool {
+        let Some(to) = self.find(id) else { return false };
+        to.post(Event::Wire(Box::new(WireMessage { from, name: name.into(), body, held })))
     }
 
     pub(crate) fn link(&self, linker: &Upid, linkee: &Upid, reconnect: bool) {

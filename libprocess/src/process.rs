@@ -81,8 +81,8 @@ impl<P: Process> AnyCell for ProcessCell<P> {
                 self.handlers.message(&mut self.process, from, message, &mut self.ctx);
             }
             Event::Wire(message) => {
-                let WireMessage { from, name, body } = *message;
-                self.handlers.wire(&mut self.process, from, &name, body, &mut self.ctx);
+                let WireMessage { from, name, body, held } = *message;
+                self.handlers.wire(&mut self.process, from, &name, body, held, &mut self.ctx);
             }
             Event::Call(call) => {
                 let process: &mut dyn Any = &mut self.process;

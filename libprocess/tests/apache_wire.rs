@@ -5,10 +5,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use libprocess::{Context, Node, Process, Upid};
+use libprocess::{Context, Node, Process, Runtime, Upid};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -156,4 +157,40 @@ fn a_sender_that_claims_another_address_is_refused_where_that_is_asked_for() {
     let (status, text) = ask(&mut stream, upgrade);
     assert_eq!(status, 400);
     assert!(text.contains("10.0.0.1:5"), "{text}");
+}
+
+#[test]
+fn a_message_is_answered_once_there_is_room_for_the_next() {
+    let node = Node::builder().listen("127.0.0.1:0").runtime(Runtime::new(2).unwrap()).start().unwrap();
+    let flooded = node.spawn_on(1, "flooded", Echo).unwrap();
+    let (open, gate) = mpsc::channel::<()>();
+    flooded.call(move |_, _| gate.recv().unwrap());
+    let post = |to: &str, body: &str| {
+        format!(
+            "POST /{to} HTTP/1.1\r\nHost: x\r\nLibprocess-From: a@127.0.0.1:1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // One that is not served beside the process that does not return.
+    let mut connections = (0..16).map(|_| {
+        let mut stream = connect(node.address());
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.write_all(post("nobody/x", "").as_bytes()).unwrap();
+        stream
+    });
+    let mut stream = connections.find(|stream| stream.peek(&mut [0]).is_ok()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    assert!(read_to(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 404"));
+    read_to(&mut stream, "404 Not Found.");
+
+    let body = "x".repeat(4 << 20);
+    for _ in 0..15 {
+        assert_eq!(ask(&mut stream, &post("flooded/nothing", &body)).0, 202);
+    }
+    stream.write_all(post("flooded/nothing", &body).as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(stream.peek(&mut [0]).is_err(), "64 MiB wait");
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    open.send(()).unwrap();
+    assert!(read_to(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 202"));
 }

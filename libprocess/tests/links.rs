@@ -92,7 +92,7 @@ fn until(what: &str, done: impl FnMut() -> bool) {
 }
 
 /// A reference to a process elsewhere, as it comes out of a message: nothing of it is known here.
-fn remote(pid: &Pid<Peer>) -> Upid {
+fn remote<P>(pid: &Pid<P>) -> Upid {
     pid.to_string().parse().unwrap()
 }
 
@@ -621,4 +621,71 @@ fn a_peer_that_hangs_up_is_tried_by_the_other_wire_and_a_known_one_is_not() {
     link(&from, &to);
     drop(listener.accept().unwrap());
     assert_eq!(exits.recv_timeout(SOON).unwrap(), to);
+}
+
+/// A megabyte, of which nothing but the first byte matters.
+struct Slab(u8);
+
+impl Message for Slab {
+    fn name() -> &'static str {
+        "test.Slab"
+    }
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.resize(out.len() + (1 << 20), self.0);
+    }
+    fn decode(body: &[u8]) -> Result<Slab, DecodeError> {
+        body.first().map(|first| Slab(*first)).ok_or_else(|| DecodeError::new("test.Slab", "it is empty"))
+    }
+}
+
+struct Flooded(Vec<u8>);
+
+impl Process for Flooded {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|flooded: &mut Flooded, slab: Slab, _: &mut Context<Flooded>| flooded.0.push(slab.0));
+    }
+}
+
+#[test]
+fn a_connection_is_not_read_while_what_it_brought_is_not_handled() {
+    let here = undisturbed_node();
+    let there = Node::builder().listen("127.0.0.1:0").runtime(Runtime::new(2).unwrap()).start().unwrap();
+    let (sender, _exits) = peer(&here, "sender");
+    let flooded = there.spawn_on(1, "flooded", Flooded(Vec::new())).unwrap();
+    let (other, exits) = Peer::new();
+    let other = there.spawn_on(0, "other", other).unwrap();
+    // Made from there, the connection is served beside worker 0.
+    let to = sender.upid().clone();
+    other.call(move |_, ctx| {
+        ctx.link(&to);
+        ctx.send(&to, Echo(0, vec![]));
+    });
+    until("the link stands", || n_notes(&other) == 1);
+
+    let (open, gate) = mpsc::channel::<()>();
+    flooded.call(move |_, _| gate.recv().unwrap());
+    let flood = |numbers: std::ops::Range<u8>| {
+        let (flooded, other) = (remote(&flooded), remote(&other));
+        sender.call(move |_, ctx| {
+            let last = u64::from(numbers.end);
+            for n in numbers {
+                ctx.send(&flooded, Slab(n));
+            }
+            ctx.send(&other, Note(last, vec![]));
+        });
+    };
+    flood(0..60);
+    until("what is within the bound has come", || numbers(&other) == [0, 60]);
+    flood(60..110);
+    // Longer than a peer may be silent for.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(5) {
+        assert_eq!(numbers(&other), [0, 60], "no more is read");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    open.send(()).unwrap();
+    until("the rest is read", || numbers(&other) == [0, 60, 110]);
+    let got = flooded.dispatch(|flooded, _| flooded.0.clone()).wait(SOON).unwrap();
+    assert_eq!(got, (0..110).collect::<Vec<u8>>());
+    assert!(exits.try_recv().is_err(), "the link was never lost");
 }

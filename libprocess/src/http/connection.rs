@@ -8,6 +8,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::body::Watch;
 use super::framing::Framing;
+use crate::unhandled::Unhandled;
 
 /// Seconds a client may take for a request's head.
 const HEAD_SECS: u32 = 15;
@@ -90,6 +92,8 @@ pub(crate) struct State {
     doomed: Cell<bool>,
     /// To be ended when no request is being served.
     closing: Cell<bool>,
+    /// Of messages of Apache's wire; other requests are handled one at a time.
+    pub(crate) unhandled: Arc<Unhandled>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -108,6 +112,7 @@ impl State {
             stream: RefCell::new(None),
             doomed: Cell::new(false),
             closing: Cell::new(false),
+            unhandled: Arc::default(),
             waker: RefCell::new(None),
             ticker: ticker.clone(),
         });

@@ -125,7 +125,12 @@ async fn answer_with_body(
         let body = whole_body(state, head, payload, length, MAX_MESSAGE).await?;
         let path = decoded(head.uri.path());
         let mut request = request(head, path, Vec::new(), body);
-        if let Some(response) = transport::wire_message(&node, &request) {
+        if let Some(response) = transport::wire_message(&node, &request, &state.unhandled) {
+            state.body_done();
+            // A connection that waits does not keep its node alive.
+            drop((node, request));
+            // The next request is read once this one is answered.
+            state.unhandled.room().await;
             return Ok(response);
         }
         // It only looked like one.

@@ -239,7 +239,7 @@ impl World {
         let Some(inner) = inner else { return };
         match packet {
             Packet::Message { from, to, name, body } => {
-                inner.deliver(to.id(), from, &name, body.into());
+                inner.deliver(to.id(), from, &name, body.into(), None);
             }
             Packet::Link { linkee } => {
                 if inner.find(linkee.id()).is_some() {

@@ -17,6 +17,7 @@ use super::outbox::{Outbox, Refused};
 use super::{TcpTransport, yield_to_worker};
 use crate::event::{Event, WireMessage};
 use crate::node::NodeInner;
+use crate::unhandled::Unhandled;
 use crate::upid::{Address, Upid};
 
 const TICK: Duration = Duration::from_millis(500);
@@ -135,18 +136,28 @@ impl Connection {
     ) -> Ended {
         let peer_ip = stream.peer_addr().map_or(self.address.ip(), |peer| peer.ip());
         let heard = AtomicBool::new(true);
+        // Not read for now, so that the peer cannot be heard.
+        let deaf = AtomicBool::new(false);
         let (mut read, mut write) = stream.split();
         let mut receiver = Receiver {
             connection: self.clone(),
             transport: transport.clone(),
             require_ip: transport.require_ip(peer_ip),
             names: Numbered::default(),
+            unhandled: Arc::default(),
         };
         let reader = async {
             let mut bytes = arrived;
             loop {
                 if let Err(error) = receiver.receive(&mut bytes) {
                     return Ended::from(error);
+                }
+                if receiver.unhandled.is_full() {
+                    tracing::debug!(peer = %self.address, "more than is handled; not read for now");
+                    deaf.store(true, Ordering::Relaxed);
+                    receiver.unhandled.room().await;
+                    heard.store(true, Ordering::Relaxed);
+                    deaf.store(false, Ordering::Relaxed);
                 }
                 if bytes.capacity() - bytes.len() < READ / 4 {
                     bytes.reserve(READ);
@@ -186,7 +197,8 @@ impl Connection {
                     let _ = self.outbox.append(8, |out, _| frame::append(&Frame::Keepalive, out));
                     self.outbox.was_used();
                 }
-                silent = if heard.swap(false, Ordering::Relaxed) { 0 } else { silent + 1 };
+                let heard = heard.swap(false, Ordering::Relaxed) || deaf.load(Ordering::Relaxed);
+                silent = if heard { 0 } else { silent + 1 };
                 if silent >= SILENT_TICKS {
                     return Ended::Silent;
                 }
@@ -231,6 +243,7 @@ struct Receiver {
     /// The only IP address senders may have, if that is required.
     require_ip: Option<std::net::IpAddr>,
     names: Numbered<Known>,
+    unhandled: Arc<Unhandled>,
 }
 
 /// A name that the peer has numbered, and what it stands for as far as it was asked.
@@ -300,7 +313,8 @@ impl Receiver {
             1..=COPIED => Bytes::copy_from_slice(envelope.body),
             _ => chunk.slice_ref(envelope.body),
         };
-        to.post(Event::Wire(Box::new(WireMessage { from, name, body })));
+        let held = Some(self.unhandled.hold(body.len()));
+        to.post(Event::Wire(Box::new(WireMessage { from, name, body, held })));
         Ok(())
     }
 

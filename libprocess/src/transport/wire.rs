@@ -1,14 +1,21 @@
 //! Apache's wire, incoming: HTTP requests that are messages.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::TcpTransport;
 use crate::http::{Method, Request, Response, StatusCode};
 use crate::node::NodeInner;
+use crate::unhandled::Unhandled;
 use crate::upid::Upid;
 
-/// Answers an HTTP request that is a message of Apache's wire; `None` for any other. The message is delivered.
-pub(crate) fn wire_message(node: &NodeInner, request: &Request) -> Option<Response> {
+/// Answers an HTTP request that is a message of Apache's wire; `None` for any other. The message is delivered, and
+/// counted in `unhandled`.
+pub(crate) fn wire_message(
+    node: &NodeInner,
+    request: &Request,
+    unhandled: &Arc<Unhandled>,
+) -> Option<Response> {
     let sender = sender(request)?;
     let transport = TcpTransport::of(node);
     if let Some(transport) = &transport
@@ -28,8 +35,11 @@ pub(crate) fn wire_message(node: &NodeInner, request: &Request) -> Option<Respon
         transport.spoke_apache(sender.address());
     }
     // Encoded ids have `+` for a space.
-    let delivered = node.deliver(id, sender.clone(), name, request.body.clone())
-        || (id.contains('+') && node.deliver(&id.replace('+', " "), sender, name, request.body.clone()));
+    let deliver = |id: &str| {
+        let held = Some(unhandled.hold(request.body.len()));
+        node.deliver(id, sender.clone(), name, request.body.clone(), held)
+    };
+    let delivered = deliver(id) || (id.contains('+') && deliver(&id.replace('+', " ")));
     Some(if delivered {
         Response::new(StatusCode::ACCEPTED)
     } else {
@@ -140,7 +150,7 @@ mod tests {
             request.path = path.to_owned();
             request.body = "body".into();
             request.peer = peer.map(|ip| format!("{ip}:1000").parse().unwrap());
-            wire_message(&inner, &request).unwrap().status.as_u16()
+            wire_message(&inner, &request, &Arc::default()).unwrap().status.as_u16()
         };
         let good = Some("1.2.3.4");
         assert_eq!(check("/a/b", good), 202);
