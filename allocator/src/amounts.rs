@@ -145,16 +145,21 @@ impl Pool {
 
     /// The dominant share: the largest fraction of any one resource of the cluster that `amounts` is.
     pub fn share(&self, amounts: &Amounts) -> f64 {
-        let mut share = 0.0f64;
-        for &(id, amount) in &amounts.0 {
-            if let Some(name) = self.names.get(id.0 as usize)
-                && name.total != 0
-                && !name.excluded
-            {
-                share = share.max(amount as f64 / name.total_f64);
-            }
-        }
-        share
+        self.fractions(amounts).fold(0.0, |share, (_, fraction)| f64::max(share, fraction))
+    }
+
+    /// The resource that makes the dominant share, and that share. Of equals, the name seen first.
+    pub fn dominant(&self, amounts: &Amounts) -> Option<(NameId, f64)> {
+        self.fractions(amounts).reduce(|best, other| if other.1 > best.1 { other } else { best })
+    }
+
+    /// What fraction of the cluster's total each amount that counts is.
+    fn fractions(&self, amounts: &Amounts) -> impl Iterator<Item = (NameId, f64)> {
+        amounts.iter().filter_map(|(id, amount)| {
+            let name = self.names.get(id.0 as usize)?;
+            let counts = name.total != 0 && !name.excluded;
+            counts.then(|| (id, amount as f64 / name.total_f64))
+        })
     }
 }
 
@@ -192,5 +197,7 @@ mod tests {
         held.add_one(gpus, 1000);
         held.add_one(mem, 5000);
         assert_eq!(pool.share(&held), 0.2);
+        assert_eq!(pool.dominant(&held), Some((cpus, 0.2)));
+        assert_eq!(pool.dominant(&Amounts::default()), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The nodes of the tree, and keeping siblings in order.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -84,6 +84,16 @@ impl<K> Node<K> {
         }
     }
 
+    /// What siblings are compared by first.
+    pub(super) fn weighted_share(&self, pool: &Pool) -> f64 {
+        pool.share(&self.held) / self.weight
+    }
+
+    /// Whether this one is served before a sibling, if both were placed now.
+    pub(super) fn precedes(&self, sibling: &Node<K>, pool: &Pool) -> bool {
+        compare(self.place_now(pool), sibling.place_now(pool)).is_lt()
+    }
+
     fn belongs_in_order(&self) -> bool {
         matches!(self.kind, Kind::Inner(_) | Kind::Leaf { active: true, .. })
     }
@@ -92,6 +102,11 @@ impl<K> Node<K> {
     fn place(&self) -> (f64, u64, &str) {
         let (share, count) = self.placed.unwrap_or((f64::INFINITY, u64::MAX));
         (share, count, &self.name)
+    }
+
+    /// Where the node belongs by what it holds now.
+    fn place_now(&self, pool: &Pool) -> (f64, u64, &str) {
+        (self.weighted_share(pool), self.count, &self.name)
     }
 }
 
@@ -194,7 +209,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         if !self.nodes[node].belongs_in_order() {
             return;
         }
-        let wanted = (pool.share(&self.nodes[node].held) / self.nodes[node].weight, self.nodes[node].count);
+        let wanted = (self.nodes[node].weighted_share(pool), self.nodes[node].count);
         if self.nodes[node].placed == Some(wanted) {
             return;
         }
@@ -228,7 +243,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         order.extend(newcomers);
         for &child in &order {
             let node = &mut self.nodes[child];
-            node.placed = Some((pool.share(&node.held) / node.weight, node.count));
+            node.placed = Some((node.weighted_share(pool), node.count));
         }
         order.sort_by(|left, right| compare(self.nodes[*left].place(), self.nodes[*right].place()));
         self.inner_mut(at).order = order;
@@ -240,7 +255,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             let path = self.path(key);
             let Kind::Inner(inner) = &node.kind else { continue };
             let mut held = Amounts::default();
-            let mut n_active = 0;
+            let (mut n_active, mut n_placed) = (0, 0);
             for (name, child) in &inner.children {
                 let child = &self.nodes[*child];
                 if child.parent != Some(key) || child.name != *name {
@@ -251,10 +266,15 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
                     Kind::Inner(inner) => inner.n_active,
                     Kind::Leaf { active, .. } => usize::from(*active),
                 };
-                let listed = inner.order.iter().filter(|other| self.nodes[**other].name == *name).count();
-                if listed != usize::from(child.placed.is_some()) {
-                    return Err(format!("`{path}` lists its child `{name}` {listed} times"));
-                }
+                n_placed += usize::from(child.placed.is_some());
+            }
+            let listed: BTreeSet<usize> = inner.order.iter().copied().collect();
+            let known = |child: &usize| {
+                let node = self.nodes.get(*child);
+                node.is_some_and(|node| node.parent == Some(key) && node.placed.is_some())
+            };
+            if listed.len() != n_placed || inner.order.len() != n_placed || !listed.iter().all(known) {
+                return Err(format!("`{path}` does not list each of its children in its place once"));
             }
             if held != node.held || n_active != inner.n_active {
                 return Err(format!("`{path}` does not hold what its children do"));
@@ -269,11 +289,8 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             if is_fresh {
                 let mut wanted: Vec<usize> = inner.children.values().copied().collect();
                 wanted.retain(|child| self.nodes[*child].belongs_in_order());
-                let share = |child: &usize| {
-                    let node = &self.nodes[*child];
-                    (pool.share(&node.held) / node.weight, node.count, &*node.name)
-                };
-                wanted.sort_by(|left, right| compare(share(left), share(right)));
+                let place = |child: &usize| self.nodes[*child].place_now(pool);
+                wanted.sort_by(|left, right| compare(place(left), place(right)));
                 if wanted != inner.order {
                     return Err(format!("the children of `{path}` are out of order"));
                 }
@@ -287,7 +304,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         }
     }
 
-    fn path(&self, node: usize) -> String {
+    pub(super) fn path(&self, node: usize) -> String {
         let name = &self.nodes[node].name;
         match self.nodes[node].parent {
             Some(parent) if parent != self.root => format!("{}/{name}", self.path(parent)),
