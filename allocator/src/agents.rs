@@ -173,7 +173,10 @@ impl Agent {
     /// Notes that somebody, client or stranger, holds `resources` more.
     pub(crate) fn take(&mut self, resources: &Resources) {
         let resources = exclusive(resources);
-        if self.available.contains(&resources) {
+        // Most often it is all there is.
+        if resources.iter().eq(self.available.iter()) {
+            self.available = Resources::new();
+        } else if self.available.contains(&resources) {
             self.available -= &resources;
         } else {
             self.recompute();

@@ -59,9 +59,10 @@ impl Candidate<'_> {
         options: &Options,
     ) -> Result<Cow<'l, Resources>, Unfit> {
         self.check_agent(options)?;
-        let offer = match self.agent.traits.special {
-            true => Cow::Owned(left.filter(|entry| self.may_have(entry))),
-            false => Cow::Borrowed(left),
+        let all = !self.agent.traits.special || left.iter().all(|entry| self.may_have(entry));
+        let offer = match all {
+            true => Cow::Borrowed(left),
+            false => Cow::Owned(left.filter(|entry| self.may_have(entry))),
         };
         match offer.is_empty() {
             true => Err(Unfit::NothingForIt),

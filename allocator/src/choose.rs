@@ -15,6 +15,8 @@ use crate::sorter::SorterKind;
 
 /// The answer to whether a client is offered something of an agent.
 enum Answer {
+    /// All that is left.
+    Everything,
     Offer(Resources),
     /// Nothing of this, nor of less.
     No,
@@ -91,35 +93,44 @@ impl Allocator {
                         self.ledger.accounts[key.0].held.insert(agent.0);
                     }
                 }
-                match answer {
+                let offer = match answer {
+                    Answer::Everything => Some(std::mem::take(&mut left)),
                     Answer::Offer(offer) => {
                         left -= &offer;
-                        if state.traits.shared {
-                            // Of a shared resource one copy is there for every cycle, not one for everybody.
-                            let shared = offer.shared();
-                            left = left.filter(|entry| !entry.is_shared() || !intersects(&shared, entry));
-                            *run.shared.entry(agent).or_default() += &shared;
-                        }
-                        self.ledger.free.subtract(&cut.plain);
-                        if let Some(key) = quota {
-                            self.ledger.change(key, |consumed| consumed.add(&cut.plain));
-                        }
-                        books.push((quota, cut.plain));
-                        chosen.push((client, offer));
-                        if left.is_empty() {
-                            break 'roles;
-                        }
-                        if stage == Stage::Guarantees
-                            && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
-                        {
-                            continue 'roles;
-                        }
+                        Some(offer)
                     }
                     // Once something was chosen a "no" is one to what is left only, and the agent remembers
                     // nothing of that.
-                    Answer::No if chosen.is_empty() && asked_about_all => declined.push(client),
-                    Answer::HeldBack if chosen.is_empty() && asked_about_all => held_back.push(client),
-                    Answer::No | Answer::HeldBack | Answer::NotNow => {}
+                    Answer::No if chosen.is_empty() && asked_about_all => {
+                        declined.push(client);
+                        None
+                    }
+                    Answer::HeldBack if chosen.is_empty() && asked_about_all => {
+                        held_back.push(client);
+                        None
+                    }
+                    Answer::No | Answer::HeldBack | Answer::NotNow => None,
+                };
+                let Some(offer) = offer else { continue };
+                if state.traits.shared {
+                    // Of a shared resource one copy is there for every cycle, not one for everybody.
+                    let shared = offer.shared();
+                    left = left.filter(|entry| !entry.is_shared() || !intersects(&shared, entry));
+                    *run.shared.entry(agent).or_default() += &shared;
+                }
+                self.ledger.free.subtract(&cut.plain);
+                if let Some(key) = quota {
+                    self.ledger.change(key, |consumed| consumed.add(&cut.plain));
+                }
+                books.push((quota, cut.plain));
+                chosen.push((client, offer));
+                if left.is_empty() {
+                    break 'roles;
+                }
+                if stage == Stage::Guarantees
+                    && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
+                {
+                    continue 'roles;
                 }
             }
         }
@@ -188,7 +199,7 @@ impl Allocator {
             return (Answer::No, nothing());
         }
         if self.ledger.is_empty() {
-            return (Answer::Offer(whole.into_owned()), nothing());
+            return (Answer::of(whole), nothing());
         }
         let account = candidate.role.quota.map(|key| &self.ledger.accounts[key.0]);
         let cut = match (stage, account) {
@@ -208,7 +219,7 @@ impl Allocator {
         let Cut { resources, plain, limited, held_back, scrap } = cut;
         let rest = Cut { resources: Cow::Owned(Resources::new()), plain, limited, held_back, scrap };
         match (good, stage) {
-            (true, _) => (Answer::Offer(resources.into_owned()), rest),
+            (true, _) => (Answer::of(resources), rest),
             (false, Stage::Guarantees) => (Answer::NotNow, rest),
             (false, Stage::FairShare) => (Answer::HeldBack, rest),
         }
@@ -232,9 +243,20 @@ impl Allocator {
         stages.into_iter().filter(|(_, due)| *due).find_map(|(stage, _)| {
             match self.ask(&candidate, client, agent, &candidate.agent.available, stage).0 {
                 Answer::Offer(offer) => Some(offer),
+                Answer::Everything => Some(candidate.agent.available.clone()),
                 _ => None,
             }
         })
+    }
+}
+
+impl Answer {
+    /// Borrowed is what nothing had to be taken from.
+    fn of(offer: Cow<'_, Resources>) -> Answer {
+        match offer {
+            Cow::Borrowed(_) => Answer::Everything,
+            Cow::Owned(offer) => Answer::Offer(offer),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Refusals: what a framework does not want to be offered again for a while.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,23 +32,55 @@ pub(crate) fn refusal_duration(refuse_seconds: f64, allocation_interval: Duratio
     (!duration.is_zero()).then(|| duration.max(allocation_interval))
 }
 
-/// All refusals in force, found by pair, by client, by agent, and by when they end.
+/// All refusals in force, found by agent and client, by client, and by when they end.
+///
+/// A refusal takes about a hundred bytes, one of the same resources as another on that agent not much more than its
+/// place: there may be one for every framework and agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filters {
-    pairs: HashMap<(ClientKey, AgentKey), Vec<Refusal>>,
+    /// By slot.
+    agents: Vec<OfAgent>,
     agents_of: BTreeMap<ClientKey, Bits>,
-    clients_of: BTreeMap<AgentKey, Bits>,
-    /// When, and which; the number keeps refusals apart that end together.
-    ends: BTreeSet<(Time, u64, ClientKey, AgentKey)>,
+    /// The first to end on top. Refusals that were dropped stay in here until then, or until they are the majority.
+    ends: BinaryHeap<Reverse<End>>,
+    n_refusals: usize,
     last: u64,
+}
+
+/// What is refused of one agent.
+#[derive(Clone, Debug, Default)]
+struct OfAgent {
+    clients: Bits,
+    /// By the client's slot and the refusal's number.
+    refusals: BTreeMap<(u32, u64), Refusal>,
 }
 
 #[derive(Clone, Debug)]
 struct Refusal {
-    number: u64,
     until: Time,
     /// Often the whole of an agent, refused by many: one copy serves them all.
     resources: Arc<Resources>,
+}
+
+/// When a refusal ends. The number keeps those apart that end together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    until: Time,
+    number: u64,
+    client: u32,
+    agent: u32,
+}
+
+impl OfAgent {
+    fn of_client(&self, client: u32) -> impl Iterator<Item = (u64, &Refusal)> {
+        let refusals = self.refusals.range((client, 0)..=(client, u64::MAX));
+        refusals.map(|((_, number), refusal)| (*number, refusal))
+    }
+}
+
+/// Slots are counted in 32 bits here: there are fewer clients and agents than that, and many refusals.
+fn slot(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }
 
 impl Filters {
@@ -59,45 +92,53 @@ impl Filters {
         resources: Arc<Resources>,
         until: Time,
     ) {
-        let refusals = self.pairs.entry((client, agent)).or_default();
-        if refusals.iter().any(|old| old.until >= until && old.resources.contains(&resources)) {
-            return;
+        if self.agents.len() <= agent.0 {
+            self.agents.resize_with(agent.0 + 1, OfAgent::default);
         }
-        let ends = &mut self.ends;
-        let mut forget = |old: &Refusal| ends.remove(&(old.until, old.number, client, agent));
-        refusals.retain(|old| {
-            let covered = old.until <= until && resources.contains(&old.resources);
-            if covered {
-                forget(old);
+        let here = &mut self.agents[agent.0];
+        let key = slot(client.0);
+        if here.clients.contains(client.0) {
+            if here.of_client(key).any(|(_, old)| old.until >= until && old.resources.contains(&resources)) {
+                return;
             }
-            !covered
-        });
-        if refusals.len() >= MAX_PER_PAIR
-            && let Some(at) = (0..refusals.len()).min_by_key(|at| (refusals[*at].until, refusals[*at].number))
-        {
-            forget(&refusals.swap_remove(at));
+            let covered = |old: &Refusal| old.until <= until && resources.contains(&old.resources);
+            let mut gone: Vec<u64> =
+                here.of_client(key).filter(|(_, old)| covered(old)).map(|(number, _)| number).collect();
+            if here.of_client(key).count() - gone.len() >= MAX_PER_PAIR
+                && let Some((_, first)) = here.of_client(key).map(|(number, old)| (old.until, number)).min()
+            {
+                gone.push(first);
+            }
+            for number in gone {
+                self.n_refusals -= usize::from(here.refusals.remove(&(key, number)).is_some());
+            }
+        } else {
+            here.clients.insert(client.0);
+            self.agents_of.entry(client).or_default().insert(agent.0);
         }
         self.last += 1;
-        refusals.push(Refusal { number: self.last, until, resources });
-        self.ends.insert((until, self.last, client, agent));
-        self.agents_of.entry(client).or_default().insert(agent.0);
-        self.clients_of.entry(agent).or_default().insert(client.0);
+        here.refusals.insert((key, self.last), Refusal { until, resources });
+        self.n_refusals += 1;
+        self.ends.push(Reverse(End { until, number: self.last, client: key, agent: slot(agent.0) }));
+        self.forget_dropped();
     }
 
     /// Whether the client refused all of `offer`.
     pub(crate) fn hide(&self, client: ClientKey, agent: AgentKey, offer: &Resources) -> bool {
-        self.pairs
-            .get(&(client, agent))
-            .is_some_and(|refusals| refusals.iter().any(|refusal| refusal.resources.contains(offer)))
+        self.agents.get(agent.0).is_some_and(|here| {
+            here.clients.contains(client.0)
+                && here.of_client(slot(client.0)).any(|(_, refusal)| refusal.resources.contains(offer))
+        })
     }
 
     /// `resources`, shared with another refusal of the same on that agent if the first that comes to hand is
     /// one: whole agents are refused by many.
     pub(crate) fn share(&self, agent: AgentKey, resources: Resources) -> Arc<Resources> {
-        let client = self.clients_of.get(&agent).and_then(|clients| clients.iter().next()).map(ClientKey);
-        let refusals = client.and_then(|client| self.pairs.get(&(client, agent))).into_iter().flatten();
-        let known = refusals.map(|refusal| &refusal.resources).find(|known| ***known == resources).cloned();
-        known.unwrap_or_else(|| Arc::new(resources))
+        let first = self.agents.get(agent.0).and_then(|here| here.refusals.values().next());
+        match first.filter(|refusal| *refusal.resources == resources) {
+            Some(refusal) => refusal.resources.clone(),
+            None => Arc::new(resources),
+        }
     }
 
     /// Drops refusals which ended before `now`, and says whose they were.
@@ -106,16 +147,18 @@ impl Filters {
     /// are a cycle that was due while the refusal was in force.
     pub(crate) fn expire(&mut self, now: Time) -> Vec<(ClientKey, AgentKey)> {
         let mut ended = Vec::new();
-        while let Some(&(until, number, client, agent)) = self.ends.first()
-            && until < now
-        {
-            self.ends.pop_first();
+        while let Some(Reverse(end)) = self.ends.peek().filter(|Reverse(end)| end.until < now).copied() {
+            self.ends.pop();
+            let (client, agent) = (ClientKey(end.client as usize), AgentKey(end.agent as usize));
+            let Some(here) = self.agents.get_mut(agent.0) else { continue };
+            if here.refusals.remove(&(end.client, end.number)).is_none() {
+                continue; // It was dropped before.
+            }
+            self.n_refusals -= 1;
             ended.push((client, agent));
-            if let Some(refusals) = self.pairs.get_mut(&(client, agent)) {
-                refusals.retain(|refusal| refusal.number != number);
-                if refusals.is_empty() {
-                    self.drop_pair(client, agent);
-                }
+            if here.of_client(end.client).next().is_none() {
+                here.clients.remove(client.0);
+                self.forget_pair(client, agent);
             }
         }
         ended
@@ -123,32 +166,45 @@ impl Filters {
 
     /// Drops all refusals of a client.
     pub(crate) fn drop_client(&mut self, client: ClientKey) {
-        let agents = self.agents_of.remove(&client).unwrap_or_default();
-        agents.iter().for_each(|agent| self.drop_pair(client, AgentKey(agent)));
+        let key = slot(client.0);
+        for agent in self.agents_of.remove(&client).unwrap_or_default().iter() {
+            let Some(here) = self.agents.get_mut(agent) else { continue };
+            here.clients.remove(client.0);
+            let gone: Vec<u64> = here.of_client(key).map(|(number, _)| number).collect();
+            self.n_refusals -= gone.len();
+            gone.into_iter().for_each(|number| drop(here.refusals.remove(&(key, number))));
+        }
+        self.forget_dropped();
     }
 
     /// Drops all refusals that concern an agent.
     pub(crate) fn drop_agent(&mut self, agent: AgentKey) {
-        let clients = self.clients_of.remove(&agent).unwrap_or_default();
-        clients.iter().for_each(|client| self.drop_pair(ClientKey(client), agent));
+        let Some(here) = self.agents.get_mut(agent.0).map(std::mem::take) else { return };
+        self.n_refusals -= here.refusals.len();
+        here.clients.iter().for_each(|client| self.forget_pair(ClientKey(client), agent));
+        self.forget_dropped();
     }
 
-    fn drop_pair(&mut self, client: ClientKey, agent: AgentKey) {
-        for refusal in self.pairs.remove(&(client, agent)).unwrap_or_default() {
-            self.ends.remove(&(refusal.until, refusal.number, client, agent));
-        }
+    fn forget_pair(&mut self, client: ClientKey, agent: AgentKey) {
         if let Some(agents) = self.agents_of.get_mut(&client) {
             agents.remove(agent.0);
             if agents.is_empty() {
                 self.agents_of.remove(&client);
             }
         }
-        if let Some(clients) = self.clients_of.get_mut(&agent) {
-            clients.remove(client.0);
-            if clients.is_empty() {
-                self.clients_of.remove(&agent);
-            }
+    }
+
+    /// Keeps those that were dropped from outnumbering those in force.
+    fn forget_dropped(&mut self) {
+        if self.ends.len() <= 64 + 2 * self.n_refusals {
+            return;
         }
+        let agents = &self.agents;
+        self.ends.retain(|Reverse(end)| {
+            let here = agents.get(end.agent as usize);
+            here.is_some_and(|here| here.refusals.contains_key(&(end.client, end.number)))
+        });
+        self.ends.shrink_to(64 + 2 * self.n_refusals);
     }
 
     /// The number of agents of which the client refuses something.
@@ -157,26 +213,29 @@ impl Filters {
     }
 
     pub(crate) fn check_invariants(&self) -> Result<(), String> {
-        let n_refusals: usize = self.pairs.values().map(Vec::len).sum();
-        if n_refusals != self.ends.len() {
-            return Err(format!("{n_refusals} refusals, {} of which end", self.ends.len()));
-        }
-        for &(until, number, client, agent) in &self.ends {
-            let refusals = self.pairs.get(&(client, agent)).map_or(&[][..], Vec::as_slice);
-            if !refusals.iter().any(|refusal| (refusal.until, refusal.number) == (until, number)) {
-                return Err(format!("refusal {number} ends, but does not exist"));
-            }
-        }
-        let by_client: usize = self.agents_of.values().map(|agents| agents.iter().count()).sum();
-        let by_agent: usize = self.clients_of.values().map(|clients| clients.iter().count()).sum();
-        let pairs = self.pairs.keys();
-        let indexed = |(client, agent): &(ClientKey, AgentKey)| {
-            self.agents_of.get(client).is_some_and(|agents| agents.contains(agent.0))
-                && self.clients_of.get(agent).is_some_and(|clients| clients.contains(client.0))
+        let n_refusals: usize = self.agents.iter().map(|here| here.refusals.len()).sum();
+        let is_live = |end: &End| {
+            let refusal = self.agents.get(end.agent as usize);
+            let refusal = refusal.and_then(|here| here.refusals.get(&(end.client, end.number)));
+            refusal.is_some_and(|refusal| refusal.until == end.until)
         };
-        if by_client != self.pairs.len() || by_agent != self.pairs.len() || !pairs.clone().all(indexed) {
-            return Err("the indices of refusals disagree".to_owned());
+        let n_ends = self.ends.iter().filter(|Reverse(end)| is_live(end)).count();
+        if n_refusals != n_ends || n_refusals != self.n_refusals {
+            return Err(format!("{n_refusals} refusals, {n_ends} of which end, {} counted", self.n_refusals));
         }
-        Ok(())
+        let mut n_pairs = 0;
+        for (agent, here) in self.agents.iter().enumerate() {
+            let clients: BTreeSet<usize> = here.refusals.keys().map(|(client, _)| *client as usize).collect();
+            let indexed =
+                |client: &usize| self.agents_of.get(&ClientKey(*client)).is_some_and(|it| it.contains(agent));
+            if !clients.iter().copied().eq(here.clients.iter()) || !clients.iter().all(indexed) {
+                return Err("the indices of refusals disagree".to_owned());
+            }
+            n_pairs += clients.len();
+        }
+        match n_pairs == self.agents_of.values().map(|agents| agents.iter().count()).sum::<usize>() {
+            true => Ok(()),
+            false => Err("the indices of refusals disagree".to_owned()),
+        }
     }
 }

@@ -55,6 +55,11 @@ impl Allocator {
                 && self.active.contains(client.0)
             {
                 let part = self.filters.share(agent, part);
+                let state = &mut self.agents[agent.0];
+                if part.contains(&state.declined_of) {
+                    // It need not be asked again to know.
+                    state.declined.insert(client.0);
+                }
                 self.filters.refuse(client, agent, part, now + duration);
             }
             self.untrack_if_idle(client);
