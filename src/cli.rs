@@ -116,6 +116,30 @@ pub(crate) struct MasterFlags {
     /// The only roles allowed, separated by commas. Deprecated.
     #[arg(long = "roles", value_name = "ROLE,…")]
     pub(crate) roles: Option<String>,
+    /// Who decides who is offered what: `hierarchical`, also called `HierarchicalDRF`.
+    #[arg(long = "allocator", value_name = "NAME", default_value = "hierarchical")]
+    pub(crate) allocator: String,
+    /// How roles take turns: `drf` by dominant share, `random` by lot.
+    #[arg(long = "role_sorter", alias = "user_sorter", value_name = "SORTER", default_value = "drf")]
+    pub(crate) role_sorter: String,
+    /// How the frameworks of a role take turns; the same as --role_sorter.
+    #[arg(long = "framework_sorter", value_name = "SORTER", default_value = "drf")]
+    pub(crate) framework_sorter: String,
+    /// After a failover with quota set, offers wait no longer than this for agents to come back.
+    #[arg(long = "allocator_recovery_timeout", default_value = "10mins", value_parser = values::duration)]
+    pub(crate) allocator_recovery_timeout: Duration,
+    /// The part of the agents, 0 to 1, for which offers wait then.
+    #[arg(long = "allocator_agent_recovery_factor", default_value_t = 0.8)]
+    pub(crate) allocator_agent_recovery_factor: f64,
+    /// A file of host names, read again every 5 s: only agents of these are offered. Without it, or with `*`, all are.
+    #[arg(long = "whitelist", value_name = "FILE")]
+    pub(crate) whitelist: Option<PathBuf>,
+    /// What a regular expression of an offer constraint may take once compiled.
+    #[arg(long = "offer_constraints_re2_max_mem", value_name = "SIZE", default_value = "4KB", value_parser = values::bytes)]
+    pub(crate) offer_constraints_re2_max_mem: u64,
+    /// How many instructions the program of such an expression may have.
+    #[arg(long = "offer_constraints_re2_max_program_size", default_value_t = 100)]
+    pub(crate) offer_constraints_re2_max_program_size: u32,
     /// How long after one look at all agents the next one comes.
     #[arg(long = "allocation_interval", default_value = "1secs", value_parser = values::duration)]
     pub(crate) allocation_interval: Duration,

@@ -7,6 +7,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     api::duration::parse(text).map_err(|error| error.to_string())
 }
 
+/// `4KB`.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    api::byte_size::parse(text).map_err(|error| error.to_string())
+}
+
 /// `host:port`, or a host alone, which means port 5050.
 pub(crate) fn host_port(text: &str) -> Result<String, String> {
     let text = text.trim();

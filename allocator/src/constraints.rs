@@ -10,10 +10,26 @@ use api::v1::scheduler::{AttributeConstraint, OfferConstraints};
 use api::v1::value::Type;
 use api::v1::{Attribute, DomainInfo};
 use regex::{Regex, RegexBuilder};
+use regex_automata::nfa::thompson::{NFA, WhichCaptures};
 
-/// What a compiled expression may take, in bytes. Matching takes time linear in the value, whatever the
-/// expression, so that this bounds what a framework can cost.
-const REGEX_BYTES_MAX: usize = 64 << 10;
+/// What the tables that speed up matching may take beside a program, in bytes.
+const TABLE_BYTES_MAX: usize = 64 << 10;
+
+/// How large a regular expression may be once compiled. Matching takes time linear in the value and in the
+/// program, so that this bounds what a framework can cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegexLimits {
+    /// What its program may take, in bytes.
+    pub bytes: usize,
+    /// How many instructions its program may have: states of its nondeterministic automaton.
+    pub instructions: usize,
+}
+
+impl Default for RegexLimits {
+    fn default() -> Self {
+        RegexLimits { bytes: 4096, instructions: 100 }
+    }
+}
 
 /// The constraints of one framework, checked and compiled: for a role, groups of which one has to hold; in a group,
 /// constraints all of which have to hold. A role that is absent takes every agent.
@@ -62,11 +78,23 @@ enum Found<'a> {
 }
 
 impl Constraints {
-    /// Checks and compiles. Roles must be among `roles`.
+    /// [`Constraints::compile_within`] the usual limits.
     ///
     /// # Errors
     /// Says which role's constraints are wrong, and why.
     pub fn compile(constraints: &OfferConstraints, roles: &[String]) -> Result<Self, String> {
+        Constraints::compile_within(constraints, roles, RegexLimits::default())
+    }
+
+    /// Checks and compiles. Roles must be among `roles`, regular expressions within `limits`.
+    ///
+    /// # Errors
+    /// Says which role's constraints are wrong, and why.
+    pub fn compile_within(
+        constraints: &OfferConstraints,
+        roles: &[String],
+        limits: RegexLimits,
+    ) -> Result<Self, String> {
         let mut entries: Vec<_> = constraints.role_constraints.iter().collect();
         entries.sort_by_key(|(role, _)| role.as_str());
         let mut compiled = BTreeMap::new();
@@ -85,8 +113,8 @@ impl Constraints {
                 if group.attribute_constraints.is_empty() {
                     return Err(of_role("a group is empty; it needs at least one constraint".into()));
                 }
-                let group = group.attribute_constraints.iter().map(constraint).collect::<Result<_, _>>();
-                groups.push(group.map_err(of_role)?);
+                let group = group.attribute_constraints.iter().map(|it| constraint(it, limits));
+                groups.push(group.collect::<Result<_, _>>().map_err(of_role)?);
             }
             compiled.insert(role.clone(), groups);
         }
@@ -105,8 +133,11 @@ impl Constraints {
     }
 }
 
-fn constraint(constraint: &AttributeConstraint) -> Result<Constraint, String> {
-    Ok(Constraint { selector: selector(&constraint.selector)?, predicate: predicate(&constraint.predicate)? })
+fn constraint(constraint: &AttributeConstraint, limits: RegexLimits) -> Result<Constraint, String> {
+    Ok(Constraint {
+        selector: selector(&constraint.selector)?,
+        predicate: predicate(&constraint.predicate, limits)?,
+    })
 }
 
 fn selector(selector: &SelectorProto) -> Result<Selector, String> {
@@ -122,7 +153,7 @@ fn selector(selector: &SelectorProto) -> Result<Selector, String> {
     }
 }
 
-fn predicate(proto: &PredicateProto) -> Result<Predicate, String> {
+fn predicate(proto: &PredicateProto, limits: RegexLimits) -> Result<Predicate, String> {
     let mut all = Vec::new();
     if proto.exists.is_some() {
         all.push(Predicate::Exists);
@@ -137,10 +168,10 @@ fn predicate(proto: &PredicateProto) -> Result<Predicate, String> {
         all.push(Predicate::Equals { text: equals.value.clone(), wanted: false });
     }
     if let Some(matches) = &proto.text_matches {
-        all.push(Predicate::Matches { regex: compile(&matches.regex)?, wanted: true });
+        all.push(Predicate::Matches { regex: compile(&matches.regex, limits)?, wanted: true });
     }
     if let Some(matches) = &proto.text_not_matches {
-        all.push(Predicate::Matches { regex: compile(&matches.regex)?, wanted: false });
+        all.push(Predicate::Matches { regex: compile(&matches.regex, limits)?, wanted: false });
     }
     match all.pop() {
         Some(predicate) if all.is_empty() => Ok(predicate),
@@ -149,11 +180,53 @@ fn predicate(proto: &PredicateProto) -> Result<Predicate, String> {
 }
 
 /// The whole value has to match.
-fn compile(regex: &str) -> Result<Regex, String> {
-    let anchored = format!("^(?:{regex})$");
-    let compiled =
-        RegexBuilder::new(&anchored).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|error| format!("the regular expression '{regex}' cannot be used: {error}"))
+fn compile(regex: &str, limits: RegexLimits) -> Result<Regex, String> {
+    let unusable = |why: String| format!("the regular expression '{regex}' cannot be used: {why}");
+    let ascii = ascii_classes(regex);
+    // By itself first: what is wrong with it must not be mended by what is put around it.
+    let program = NFA::compiler()
+        .configure(NFA::config().which_captures(WhichCaptures::None).nfa_size_limit(Some(limits.bytes)))
+        .build(&ascii)
+        .map_err(|error| match error.size_limit() {
+            Some(limit) => unusable(format!("its program takes more than {limit} bytes")),
+            None => {
+                unusable(std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string))
+            }
+        })?;
+    let n_instructions = program.states().len();
+    if n_instructions > limits.instructions {
+        let limit = limits.instructions;
+        return Err(unusable(format!("its program has {n_instructions} instructions, more than {limit}")));
+    }
+    // With the anchors, and groups that are captured, it takes a little more than what was measured.
+    let bytes = limits.bytes.saturating_mul(4).saturating_add(TABLE_BYTES_MAX);
+    let anchored = format!("^(?:{ascii})$");
+    let compiled = RegexBuilder::new(&anchored).size_limit(bytes).dfa_size_limit(TABLE_BYTES_MAX).build();
+    compiled.map_err(|error| unusable(error.to_string()))
+}
+
+/// Schedulers write expressions for RE2, where `\d`, `\s`, `\w` and their opposites speak of ASCII. In Unicode a
+/// `\w` alone would be a program of hundreds of instructions.
+fn ascii_classes(regex: &str) -> String {
+    let mut out = String::with_capacity(regex.len());
+    let mut chars = regex.chars();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' { chars.next() } else { None };
+        match escaped {
+            // A class within a class is one of its parts.
+            Some('d') => out.push_str("[0-9]"),
+            Some('D') => out.push_str("[^0-9]"),
+            Some('s') => out.push_str(r"[\t\n\f\r ]"),
+            Some('S') => out.push_str(r"[^\t\n\f\r ]"),
+            Some('w') => out.push_str("[0-9A-Za-z_]"),
+            Some('W') => out.push_str("[^0-9A-Za-z_]"),
+            escaped => {
+                out.push(c);
+                out.extend(escaped);
+            }
+        }
+    }
+    out
 }
 
 impl Constraint {
@@ -236,10 +309,16 @@ mod tests {
             (r#"{"attribute_name": "a"}"#, "{}", "exactly one predicate"),
             (r#"{"attribute_name": "a"}"#, r#"{"exists": {}, "not_exists": {}}"#, "exactly one predicate"),
             (r#"{"attribute_name": "a"}"#, r#"{"text_matches": {"regex": "("}}"#, "cannot be used"),
+            (r#"{"attribute_name": "a"}"#, r#"{"text_matches": {"regex": "a)|(b"}}"#, "cannot be used"),
             (
                 r#"{"attribute_name": "a"}"#,
                 r#"{"text_matches": {"regex": "(.{100}){100}"}}"#,
-                "cannot be used",
+                "takes more than 4096 bytes",
+            ),
+            (
+                r#"{"attribute_name": "a"}"#,
+                r#"{"text_matches": {"regex": "a{98}"}}"#,
+                "has 101 instructions, more than 100",
             ),
         ] {
             let error = check(selector, predicate).unwrap_err();
@@ -248,5 +327,29 @@ mod tests {
         let empty: OfferConstraints = api::json::from_slice(br#"{"role_constraints": {"*": {}}}"#).unwrap();
         assert!(Constraints::compile(&empty, &["*".into()]).unwrap_err().contains("no group"));
         assert!(Constraints::compile(&empty, &["a".into()]).unwrap_err().contains("not contained"));
+    }
+
+    #[test]
+    fn classes_of_perl_are_ascii_and_whole_values_match() {
+        let matches = |regex: &str, value: &str| {
+            compile(regex, RegexLimits::default()).map(|regex| regex.is_match(value))
+        };
+        for (regex, value, expected) in [
+            (r"r\d+", "r12", true),
+            (r"r\d+", "xr12", false),
+            (r"[\w-]+", "a_9-b", true),
+            (r"\w+", "é", false),
+            (r"\D\S\W", "aé ", true),
+            (r"[^\d]", "1", false),
+            (r"\\d", r"\d", true),
+            (r"(\w+\.)*example\.com", "a.b.example.com", true),
+            (".", "é", true),
+        ] {
+            assert_eq!(matches(regex, value), Ok(expected), "{regex} on {value}");
+        }
+        let tight = RegexLimits { bytes: 4096, instructions: 5 };
+        assert!(compile("abcdef", tight).unwrap_err().contains("more than 5"));
+        let wide = RegexLimits { bytes: 1 << 20, instructions: 10_000 };
+        assert!(compile(".{400}", wide).is_ok());
     }
 }

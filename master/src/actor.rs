@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,9 +25,13 @@ use crate::observer::Observer;
 use crate::per_framework::{PerFramework, event_name};
 use crate::registry::{Operation, Registrar};
 use crate::streams::{Streams, heartbeat, v1_event};
+use crate::whitelist::{self, Whitelist};
 
 /// How often a stream hears that it is alive.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What a registry asks of its masters that holds quotas with limits of their own.
+const QUOTA_V2: &str = "QUOTA_V2";
 
 /// What a master is started with, beside its state.
 pub(crate) struct Setup {
@@ -37,6 +42,7 @@ pub(crate) struct Setup {
     pub(crate) registry_gc_interval: Duration,
     pub(crate) flags: Arc<BTreeMap<String, String>>,
     pub(crate) cluster_name: Option<String>,
+    pub(crate) whitelist: Option<PathBuf>,
     /// Told why the master ended its service, if it does.
     pub(crate) fatal: Promise<String>,
 }
@@ -64,6 +70,7 @@ pub struct Master {
     registry_gc_interval: Duration,
     counters: HashMap<Cow<'static, str>, Counter>,
     per_framework: PerFramework,
+    whitelist: Whitelist,
     fatal: Option<Promise<String>>,
 }
 
@@ -170,6 +177,7 @@ impl Master {
             registry_gc_interval: setup.registry_gc_interval,
             counters: HashMap::new(),
             per_framework: PerFramework::default(),
+            whitelist: Whitelist::new(setup.whitelist),
             fatal: Some(setup.fatal),
         }
     }
@@ -201,6 +209,7 @@ impl Master {
             }
             Err(error) => return self.fail(format!("the allocator cannot be started: {error}"), ctx),
         }
+        self.watch_whitelist(ctx);
         let Some(registrar) = self.idle_registrar.take() else { return };
         let registrar = match ctx.spawn(Id::prefix("registrar"), registrar) {
             Ok(pid) => pid,
@@ -218,14 +227,34 @@ impl Master {
         });
     }
 
+    /// Reads the whitelist now and in intervals, off this actor.
+    fn watch_whitelist(&mut self, ctx: &mut Context<Self>) {
+        let Some(path) = self.whitelist.path.clone() else { return };
+        let read = ctx.blocking(move || whitelist::read(&path));
+        ctx.then(read, |master, read, ctx| {
+            if let Ok(read) = read
+                && let Some(hosts) = master.whitelist.take(read)
+            {
+                tracing::info!(hosts = hosts.len(), "the whitelist says which agents are offered");
+                if let Some(allocator) = &master.allocator {
+                    allocator.call(move |allocator, ctx| allocator.update_whitelist(Some(hosts), ctx));
+                }
+            }
+            ctx.delay(whitelist::INTERVAL, Self::watch_whitelist);
+        });
+    }
+
     fn recovered(&mut self, registry: &crate::registry::Registry, ctx: &mut Context<Self>) {
-        let unknown: Vec<_> = registry.minimum_capabilities().map(str::to_owned).collect();
+        let unknown: Vec<_> =
+            registry.minimum_capabilities().filter(|name| *name != QUOTA_V2).map(str::to_owned).collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
             return self.fail(format!("the registry needs a master with the capabilities {unknown}"), ctx);
         }
+        if let Err(error) = self.event(ctx, |cluster| cluster.recover(registry)) {
+            return self.fail(error.to_string(), ctx);
+        }
         self.elected = Some(ctx.now());
-        self.event(ctx, |cluster| cluster.recover(registry));
         self.collect_garbage_later(ctx);
         tracing::info!(pid = %ctx.upid(), "the master serves");
     }
@@ -383,16 +412,17 @@ impl Master {
 
     fn tell_allocator(&self, call: AllocatorCall) {
         let Some(allocator) = &self.allocator else { return };
+        let regex = self.cluster.rules.regex;
         allocator.call(move |allocator, ctx| match call {
             AllocatorCall::AddFramework { id, info, used, active, options } => {
-                let options = framework_options(&info, options);
+                let options = framework_options(&info, options, regex);
                 allocator.add_framework(id, *info, used, active, options, ctx);
             }
             AllocatorCall::RemoveFramework(id) => allocator.remove_framework(id, ctx),
             AllocatorCall::ActivateFramework(id) => allocator.activate_framework(id, ctx),
             AllocatorCall::DeactivateFramework(id) => allocator.deactivate_framework(id, ctx),
             AllocatorCall::UpdateFramework { id, info, options } => {
-                let options = framework_options(&info, options);
+                let options = framework_options(&info, options, regex);
                 allocator.update_framework(id, *info, options, ctx);
             }
             AllocatorCall::AddAgent { id, info, capabilities, total, used } => {
@@ -413,6 +443,8 @@ impl Master {
             AllocatorCall::Revive { id, roles } => {
                 allocator.revive_offers(id, roles.into_iter().collect(), ctx)
             }
+            AllocatorCall::RecoverQuotas { n_agents, quotas } => allocator.recover(n_agents, quotas, ctx),
+            AllocatorCall::UpdateWeights(weights) => allocator.update_weights(weights, ctx),
             AllocatorCall::Allocated { framework_id, agent_id, resources } => {
                 allocator.transition_offered_to_allocated(framework_id, agent_id, resources, ctx);
             }

@@ -50,6 +50,8 @@ pub struct Rules {
     pub registry_max_agent_count: usize,
     /// How much of the registry's agents may be lost in a failover before the master gives up, 0 to 1.
     pub recovery_agent_removal_limit: f64,
+    /// How large the regular expressions of offer constraints may be.
+    pub regex: allocator::constraints::RegexLimits,
 }
 
 /// Everything a master knows.

@@ -2,12 +2,15 @@
 //! carries out, in this order.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use allocator::Quota;
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::{
-    AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, OfferId, Request, agent_info, scheduler,
+    AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, OfferId, Request, WeightInfo, agent_info,
+    scheduler,
 };
 use libprocess::Upid;
 use uuid::Uuid;
@@ -101,6 +104,12 @@ pub enum AllocatorCall {
     },
     ActivateAgent(AgentId),
     DeactivateAgent(AgentId),
+    /// What the registry holds of quotas, and how many agents may be expected back.
+    RecoverQuotas {
+        n_agents: usize,
+        quotas: BTreeMap<String, Quota>,
+    },
+    UpdateWeights(Vec<WeightInfo>),
     /// What was offered is used from now on.
     Allocated {
         framework_id: FrameworkId,

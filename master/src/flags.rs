@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use allocator::constraints::RegexLimits;
+use allocator::sorter::SorterKind;
 use api::v1::DomainInfo;
+
+use crate::start::StartError;
 
 /// The flags of a master.
 #[derive(Debug, Clone)]
@@ -32,6 +36,22 @@ pub struct Flags {
     pub domain: Option<DomainInfo>,
     /// `--roles`: the only roles allowed.
     pub roles: Option<Vec<String>>,
+    /// `--allocator`: `hierarchical`, also called `HierarchicalDRF`.
+    pub allocator: String,
+    /// `--role_sorter`: `drf` or `random`.
+    pub role_sorter: String,
+    /// `--framework_sorter`: the same as `role_sorter`.
+    pub framework_sorter: String,
+    /// `--allocator_recovery_timeout`.
+    pub allocator_recovery_timeout: Duration,
+    /// `--allocator_agent_recovery_factor`: 0 to 1.
+    pub allocator_agent_recovery_factor: f64,
+    /// `--whitelist`: a file of host names, or `*` for all hosts.
+    pub whitelist: Option<PathBuf>,
+    /// `--offer_constraints_re2_max_mem`: bytes.
+    pub offer_constraints_re2_max_mem: u64,
+    /// `--offer_constraints_re2_max_program_size`.
+    pub offer_constraints_re2_max_program_size: u32,
     /// `--allocation_interval`.
     pub allocation_interval: Duration,
     /// `--min_allocatable_resources`.
@@ -79,6 +99,14 @@ impl Default for Flags {
             hostname: None,
             domain: None,
             roles: None,
+            allocator: "hierarchical".into(),
+            role_sorter: "drf".into(),
+            framework_sorter: "drf".into(),
+            allocator_recovery_timeout: Duration::from_secs(600),
+            allocator_agent_recovery_factor: 0.8,
+            whitelist: None,
+            offer_constraints_re2_max_mem: 4096,
+            offer_constraints_re2_max_program_size: 100,
             allocation_interval: Duration::from_secs(1),
             min_allocatable_resources: "cpus:0.01|mem:32".into(),
             fair_sharing_excluded_resource_names: Vec::new(),
@@ -167,6 +195,55 @@ impl Flags {
             registry_max_agent_age: self.registry_max_agent_age,
             registry_max_agent_count: self.registry_max_agent_count,
             recovery_agent_removal_limit: percentage / 100.0,
+            regex: RegexLimits {
+                bytes: usize::try_from(self.offer_constraints_re2_max_mem).unwrap_or(usize::MAX),
+                instructions: usize::try_from(self.offer_constraints_re2_max_program_size)
+                    .unwrap_or(usize::MAX),
+            },
+        })
+    }
+
+    /// Checks the values that concern the allocator, and puts them in its words.
+    pub(crate) fn allocator(&self) -> Result<allocator::Options, StartError> {
+        let invalid = |flag, value: &str, expected: &str| {
+            InvalidFlag { flag, value: value.to_owned(), expected: expected.to_owned() }.into()
+        };
+        if !matches!(self.allocator.as_str(), "hierarchical" | "HierarchicalDRF") {
+            let expected = "the allocator here is `hierarchical`, also called `HierarchicalDRF`";
+            return Err(invalid("allocator", &self.allocator, expected));
+        }
+        let sorter = |flag, value: &str| match value {
+            "drf" => Ok(SorterKind::Drf),
+            "random" => Ok(SorterKind::Random),
+            _ => Err(invalid(flag, value, "it is `drf` or `random`")),
+        };
+        let roles = sorter("role_sorter", &self.role_sorter)?;
+        if sorter("framework_sorter", &self.framework_sorter)? != roles {
+            let expected = format!("it has to be that of `--role_sorter`, `{}`", self.role_sorter);
+            return Err(invalid("framework_sorter", &self.framework_sorter, &expected));
+        }
+        let factor = self.allocator_agent_recovery_factor;
+        if !(0.0..=1.0).contains(&factor) {
+            let expected = "it is a part of all agents, from 0 to 1";
+            return Err(invalid("allocator_agent_recovery_factor", &factor.to_string(), expected));
+        }
+        let fault_domain = self.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+        Ok(allocator::Options {
+            allocation_interval: self.allocation_interval,
+            min_allocatable_resources: allocator::parse_min_allocatable_resources(
+                &self.min_allocatable_resources,
+            )?,
+            fair_sharing_excluded_resource_names: self
+                .fair_sharing_excluded_resource_names
+                .iter()
+                .cloned()
+                .collect(),
+            filter_gpu_resources: self.filter_gpu_resources,
+            sorter: roles,
+            region: fault_domain.map(|domain| domain.region.name.clone()),
+            recovery_timeout: self.allocator_recovery_timeout,
+            agent_recovery_factor: factor,
+            ..allocator::Options::default()
         })
     }
 
@@ -186,6 +263,19 @@ impl Flags {
         show("registry_gc_interval", text(self.registry_gc_interval));
         show("registry_max_agent_age", text(self.registry_max_agent_age));
         show("registry_max_agent_count", self.registry_max_agent_count.to_string());
+        show("allocator", self.allocator.clone());
+        show("role_sorter", self.role_sorter.clone());
+        show("framework_sorter", self.framework_sorter.clone());
+        show("allocator_recovery_timeout", text(self.allocator_recovery_timeout));
+        show("allocator_agent_recovery_factor", self.allocator_agent_recovery_factor.to_string());
+        show("offer_constraints_re2_max_mem", api::byte_size::format(self.offer_constraints_re2_max_mem));
+        show(
+            "offer_constraints_re2_max_program_size",
+            self.offer_constraints_re2_max_program_size.to_string(),
+        );
+        if let Some(path) = &self.whitelist {
+            show("whitelist", path.display().to_string());
+        }
         show("allocation_interval", text(self.allocation_interval));
         show("min_allocatable_resources", self.min_allocatable_resources.clone());
         show("filter_gpu_resources", self.filter_gpu_resources.to_string());
@@ -217,5 +307,69 @@ impl Flags {
             show("fair_sharing_excluded_resource_names", self.fair_sharing_excluded_resource_names.join(","));
         }
         shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(change: impl Fn(&mut Flags)) -> Result<allocator::Options, String> {
+        let mut flags = Flags::default();
+        change(&mut flags);
+        flags.allocator().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_allocator_is_told_what_the_flags_say() {
+        let domain: DomainInfo =
+            api::json::from_slice(br#"{"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}"#)
+                .unwrap();
+        let options = options(|flags| {
+            flags.allocator = "HierarchicalDRF".into();
+            flags.role_sorter = "random".into();
+            flags.framework_sorter = "random".into();
+            flags.domain = Some(domain.clone());
+            flags.allocator_recovery_timeout = Duration::from_secs(7);
+            flags.allocator_agent_recovery_factor = 0.5;
+        })
+        .unwrap();
+        assert_eq!(options.sorter, SorterKind::Random);
+        assert_eq!(options.region.as_deref(), Some("r"));
+        assert_eq!(options.recovery_timeout, Duration::from_secs(7));
+        assert_eq!(options.agent_recovery_factor, 0.5);
+    }
+
+    #[test]
+    fn the_defaults_are_the_allocators_own() {
+        let (options, own) = (options(|_| {}).unwrap(), allocator::Options::default());
+        assert_eq!(format!("{options:?}"), format!("{own:?}"));
+    }
+
+    #[test]
+    fn errors_say_what_would_be_right() {
+        type Change = fn(&mut Flags);
+        let wrong: [(Change, &str); 5] = [
+            (
+                |flags| flags.allocator = "org_example_Mine".into(),
+                "`--allocator` is `org_example_Mine`; the allocator here is `hierarchical`, also called `HierarchicalDRF`",
+            ),
+            (|flags| flags.role_sorter = "fifo".into(), "`--role_sorter` is `fifo`; it is `drf` or `random`"),
+            (
+                |flags| flags.framework_sorter = "DRF".into(),
+                "`--framework_sorter` is `DRF`; it is `drf` or `random`",
+            ),
+            (
+                |flags| flags.role_sorter = "random".into(),
+                "`--framework_sorter` is `drf`; it has to be that of `--role_sorter`, `random`",
+            ),
+            (
+                |flags| flags.allocator_agent_recovery_factor = f64::NAN,
+                "`--allocator_agent_recovery_factor` is `NaN`; it is a part of all agents, from 0 to 1",
+            ),
+        ];
+        for (change, expected) in wrong {
+            assert_eq!(options(change).unwrap_err(), expected);
+        }
     }
 }

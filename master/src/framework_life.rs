@@ -50,7 +50,9 @@ impl Cluster {
                 Some(id) if self.frameworks.is_completed(id) => Err("Framework has been removed".to_owned()),
                 _ => Ok(()),
             })
-            .and_then(|()| validation::framework::options(&subscription.info, &subscription.options));
+            .and_then(|()| {
+                validation::framework::options(&subscription.info, &subscription.options, &self.rules)
+            });
         if let Err(why) = checked {
             return self.refuse(subscription.connection, why);
         }

@@ -13,7 +13,7 @@ use crate::capabilities::FrameworkCapabilities;
 use crate::effect::{Connection, OfferOptions};
 use crate::tasks::TaskRecord;
 use allocator::FrameworkOptions;
-use allocator::constraints::Constraints;
+use allocator::constraints::{Constraints, RegexLimits};
 
 /// A framework. Cloning one copies no tasks: its collections share their structure with the clone.
 #[derive(Debug, Clone)]
@@ -163,9 +163,14 @@ impl Framework {
 }
 
 /// The options in the allocator's terms. Constraints were checked before, and are compiled here.
-pub(crate) fn framework_options(info: &FrameworkInfo, options: OfferOptions) -> FrameworkOptions {
+pub(crate) fn framework_options(
+    info: &FrameworkInfo,
+    options: OfferOptions,
+    regex: RegexLimits,
+) -> FrameworkOptions {
     let roles = roles_of(info, FrameworkCapabilities::of(&info.capabilities));
-    let constraints = options.constraints.map(|constraints| Constraints::compile(&constraints, &roles));
+    let constraints =
+        options.constraints.map(|constraints| Constraints::compile_within(&constraints, &roles, regex));
     FrameworkOptions {
         suppressed_roles: options.suppressed_roles.into_iter().collect(),
         constraints: Arc::new(constraints.and_then(Result::ok).unwrap_or_default()),

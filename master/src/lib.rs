@@ -26,6 +26,7 @@ mod status;
 pub mod streams;
 pub mod tasks;
 pub mod validation;
+mod whitelist;
 
 pub use actor::Master;
 pub use flags::{Flags, InvalidFlag};

@@ -64,19 +64,7 @@ pub fn start(node: &Node, flags: Flags) -> Result<Handle, StartError> {
 /// `id` must not have been another master's.
 pub fn prepare(address: libprocess::Address, id: Uuid, flags: Flags) -> Result<Prepared, StartError> {
     let rules = flags.rules()?;
-    let options = allocator::Options {
-        allocation_interval: flags.allocation_interval,
-        min_allocatable_resources: allocator::parse_min_allocatable_resources(
-            &flags.min_allocatable_resources,
-        )?,
-        fair_sharing_excluded_resource_names: flags
-            .fair_sharing_excluded_resource_names
-            .iter()
-            .cloned()
-            .collect(),
-        filter_gpu_resources: flags.filter_gpu_resources,
-        ..allocator::Options::default()
-    };
+    let options = flags.allocator()?;
     let ids = Ids::new(id);
     let info = announce(address, &flags, &ids);
     let storage = match &flags.work_dir {
@@ -92,6 +80,7 @@ pub fn prepare(address: libprocess::Address, id: Uuid, flags: Flags) -> Result<P
         registry_gc_interval: flags.registry_gc_interval.max(Duration::from_secs(1)),
         flags: Arc::new(flags.shown()),
         cluster_name: flags.cluster.clone(),
+        whitelist: flags.whitelist.clone(),
         fatal,
     };
     let master = Master::new(Cluster::new(info.clone(), ids, rules), setup);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::internal::*;
 use api::resources::Resources;
-use api::v1::{AgentId, AgentInfo};
+use api::v1::{AgentId, AgentInfo, FrameworkInfo};
 use libprocess::sim::{Seed, SimNode, Simulation};
 use libprocess::{Context, Pid, Process, Upid};
 use master::{Flags, Master, Prepared};
@@ -91,11 +91,31 @@ struct World {
     agents: Vec<(SimNode, Pid<Agent>)>,
 }
 
+/// A driver that counts the offers it holds, and keeps them.
+struct Driver {
+    master: Upid,
+    offers: usize,
+}
+
+impl Process for Driver {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|driver: &mut Driver, message: ResourceOffersMessage, _: &mut Context<Driver>| {
+            driver.offers += message.offers.len();
+        });
+        let framework = FrameworkInfo { user: "u".into(), name: "f".into(), ..Default::default() };
+        ctx.send(&self.master, RegisterFrameworkMessage { framework });
+    }
+}
+
 fn world(seed: u64, n_agents: u16) -> World {
+    world_with(seed, n_agents, Flags::default())
+}
+
+fn world_with(seed: u64, n_agents: u16, flags: Flags) -> World {
     let mut sim = Simulation::new(Seed(seed));
     let address = ([10, 0, 0, 1], 5050).into();
     let master_node = sim.node_with_delegate(address, master::PROCESS_ID);
-    let flags = Flags { registry_in_memory: true, ..Flags::default() };
+    let flags = Flags { registry_in_memory: true, ..flags };
     let Prepared { master, .. } = master::prepare(address, Uuid::from_u128(u128::from(seed)), flags).unwrap();
     let master = sim.spawn(master_node, master::PROCESS_ID, master).unwrap();
     let agents = (0..n_agents)
@@ -180,4 +200,22 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn hosts_are_offered_while_they_are_on_the_whitelist() {
+    let dir = tempfile::tempdir().unwrap();
+    let whitelist = dir.path().join("whitelist");
+    std::fs::write(&whitelist, "another\n").unwrap();
+    let mut world = world_with(1, 3, Flags { whitelist: Some(whitelist.clone()), ..Flags::default() });
+    world.until(Duration::from_secs(60), "joining", World::all_registered);
+    let driver = Driver { master: world.master.upid().clone(), offers: 0 };
+    let driver = world.sim.spawn(world.master_node, "driver", driver).unwrap();
+    world.sim.run_for(Duration::from_secs(20));
+    assert_eq!(world.sim.with(&driver, |driver| driver.offers), Some(0));
+
+    std::fs::write(&whitelist, "another\nh\n").unwrap();
+    world.until(Duration::from_secs(7), "offers", |world| {
+        world.sim.with(&driver, |driver| driver.offers) == Some(3)
+    });
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api::v1::AgentId;
 
 use crate::cluster::Cluster;
-use crate::effect::{Continuation, Effect, Timeout};
-use crate::registry::{Kind, Refused};
+use crate::effect::{AllocatorCall, Continuation, Effect, Timeout};
+use crate::registry::{InvalidRegistry, Kind, Refused};
 
 impl Cluster {
     /// The registry holds, or refused, what an event waited for.
@@ -47,7 +47,11 @@ impl Cluster {
     }
 
     /// Takes over what the registry holds.
-    pub fn recover(&mut self, registry: &crate::registry::Registry) {
+    ///
+    /// # Errors
+    /// If the registry holds a quota or a weight that none can be; nothing is changed then.
+    pub fn recover(&mut self, registry: &crate::registry::Registry) -> Result<(), InvalidRegistry> {
+        let (quotas, weights) = (registry.quotas()?, registry.weights()?);
         let time = |time: &api::v1::TimeInfo| {
             libprocess::Time::from_nanos(u64::try_from(time.nanoseconds).unwrap_or(0))
         };
@@ -65,6 +69,12 @@ impl Cluster {
         if self.admitted_at_recovery > 0 {
             self.push(Effect::Delay { after: self.rules.agent_reregister_timeout, then: Timeout::Recovery });
         }
+        let n_agents = self.admitted_at_recovery;
+        self.allocator(AllocatorCall::RecoverQuotas { n_agents, quotas });
+        if !weights.is_empty() {
+            self.allocator(AllocatorCall::UpdateWeights(weights));
+        }
+        Ok(())
     }
 
     /// The agents of the registry had their time: those still missing are given up, unless they are so many

@@ -25,7 +25,7 @@ impl Cluster {
         };
         validation::framework::info(&info, &self.rules)
             .and_then(|()| validation::framework::update(&old, &info))
-            .and_then(|()| validation::framework::options(&info, &options))
+            .and_then(|()| validation::framework::options(&info, &options, &self.rules))
             .map_err(|why| UpdateRefused(format!("'UpdateFramework.framework_info' is not valid: {why}")))?;
         if self.change_framework(id, info, options) {
             self.broadcast_framework(id);

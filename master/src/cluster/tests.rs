@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use allocator::AgentAllocation;
+use allocator::constraints::RegexLimits;
+use allocator::{AgentAllocation, Quota};
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, call};
 use api::v1::{
     AgentInfo, CommandInfo, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo, TaskState, TaskStatus,
-    agent_info, framework_info,
+    WeightInfo, agent_info, framework_info,
 };
 use expect_test::{Expect, expect};
 use libprocess::{Time, Upid};
@@ -45,6 +46,7 @@ pub(super) fn rules() -> Rules {
         registry_max_agent_age: Duration::from_secs(1_000),
         registry_max_agent_count: 10,
         recovery_agent_removal_limit: 1.0,
+        regex: RegexLimits::default(),
     }
 }
 
@@ -717,7 +719,7 @@ fn a_new_master_learns_of_frameworks_from_their_agents() {
     let mut old = World::running(framework());
     let mut world = World::new();
     world.registry = std::mem::take(&mut old.registry);
-    world.cluster.recover(&world.registry.clone());
+    world.cluster.recover(&world.registry.clone()).unwrap();
     world.settle();
     world.reregister(1, vec![reported(TaskState::TaskRunning)]);
     let recovered = world.cluster.frameworks.get(&id("0000").into()).unwrap();
@@ -737,11 +739,40 @@ fn a_new_master_learns_of_frameworks_from_their_agents() {
 }
 
 #[test]
+fn the_allocator_hears_of_quotas_and_weights_before_any_agent() {
+    let json = r#"{
+        "slaves": {"slaves": [{"info": {"hostname": "h", "id": {"value": "a"}}}]},
+        "quota_configs": [{"role": "r", "guarantees": {"cpus": {"value": 2}}}],
+        "weights": [{"info": {"role": "r", "weight": 3}}]
+    }"#;
+    let proto: api::internal::Registry = api::json::from_slice(json.as_bytes()).unwrap();
+    let mut cluster = World::new().cluster;
+    cluster.recover(&Registry::from_proto(proto).unwrap()).unwrap();
+    let calls: Vec<_> = cluster
+        .take_effects()
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Allocator(call) => Some(call),
+            _ => None,
+        })
+        .collect();
+    let guarantees = Resources::parse("cpus:2", "*").unwrap().scalar_quantities();
+    let quotas = [("r".to_owned(), Quota { guarantees, ..Quota::default() })].into();
+    assert_eq!(
+        calls,
+        [
+            AllocatorCall::RecoverQuotas { n_agents: 1, quotas },
+            AllocatorCall::UpdateWeights(vec![WeightInfo { weight: 3.0, role: Some("r".into()) }]),
+        ]
+    );
+}
+
+#[test]
 fn questions_about_agents_not_yet_back_are_not_answered() {
     let mut old = World::running(framework());
     let mut world = World::new();
     world.registry = std::mem::take(&mut old.registry);
-    world.cluster.recover(&world.registry.clone());
+    world.cluster.recover(&world.registry.clone()).unwrap();
     world.stream(FrameworkInfo { id: Some(id("0000").into()), ..framework() });
     world.reconcile(&[("t1", Some("S0")), ("t1", None), ("t1", Some("elsewhere"))]);
     assert_eq!(world.waits, [Timeout::Recovery]);
@@ -765,7 +796,7 @@ fn too_many_missing_agents_end_the_master() {
     let mut old = World::running(framework());
     let mut world = World::with(Rules { recovery_agent_removal_limit: 0.5, ..rules() });
     world.registry = std::mem::take(&mut old.registry);
-    world.cluster.recover(&world.registry.clone());
+    world.cluster.recover(&world.registry.clone()).unwrap();
     world.cluster.recovery_timed_out();
     assert!(world.cluster.fatal.as_deref().is_some_and(|it| it.contains("1 of the 1 agents")));
 }

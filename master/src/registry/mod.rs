@@ -3,6 +3,7 @@
 
 mod log;
 mod operation;
+mod policy;
 mod registrar;
 mod replica;
 mod state;
@@ -10,6 +11,7 @@ mod watermark;
 
 pub use log::LogError;
 pub use operation::{Batch, Kind, Marked, Operation, Prune};
+pub use policy::InvalidRegistry;
 pub use registrar::{Registrar, RegistrarError, Storage};
 pub use replica::{Outcomes, Replica, ReplicaError};
 pub use state::{Refused, Registry};

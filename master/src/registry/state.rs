@@ -40,7 +40,7 @@ pub struct Registry {
     unreachable: IndexMap<AgentId, UnreachableSlave>,
     gone: IndexMap<AgentId, TimeInfo>,
     /// Everything else (quotas, weights, machines), unchanged.
-    rest: RegistryProto,
+    pub(super) rest: RegistryProto,
 }
 
 impl Registry {

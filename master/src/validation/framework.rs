@@ -90,7 +90,7 @@ fn offer_filters(role: &str, filters: &OfferFilters) -> Result<(), Invalid> {
 }
 
 /// Suppressed roles and constraints speak of subscribed roles only.
-pub fn options(info: &FrameworkInfo, options: &OfferOptions) -> Result<(), Invalid> {
+pub fn options(info: &FrameworkInfo, options: &OfferOptions, rules: &Rules) -> Result<(), Invalid> {
     let roles = roles_of(info, FrameworkCapabilities::of(&info.capabilities));
     for role in &options.suppressed_roles {
         if !roles.contains(role) {
@@ -98,7 +98,7 @@ pub fn options(info: &FrameworkInfo, options: &OfferOptions) -> Result<(), Inval
         }
     }
     match &options.constraints {
-        Some(constraints) => Constraints::compile(constraints, &roles).map(drop),
+        Some(constraints) => Constraints::compile_within(constraints, &roles, rules.regex).map(drop),
         None => Ok(()),
     }
 }
