@@ -61,27 +61,27 @@ impl Resources {
         }
     }
 
-    /// Lets `entry` point at metadata already here, when it has the same: comparing pointers is quicker later.
+    /// Lets `entry` point at metadata already here, when it has the same.
     fn share_metadata(&self, entry: &mut Entry) {
-        if entry.disk().is_some() {
-            return; // How a volume is mounted is not compared, but has to be kept.
+        // How a volume is mounted is not compared, but has to be kept.
+        if entry.metadata.is_none() || entry.disk().is_some() {
+            return;
         }
-        if let Some(metadata) = &entry.metadata {
-            let known = self.entries.iter().filter_map(|other| other.metadata.as_ref());
-            let same = known.into_iter().find(|other| super::metadata::same(Some(other), Some(metadata)));
-            if let Some(same) = same {
-                entry.metadata = Some(same.clone());
-            }
-        }
+        // What belongs together mostly comes together.
+        let _ = self.entries.iter().rev().any(|known| entry.share_metadata(known));
     }
 
     /// Takes away one entry, or as much of it as there is.
     pub fn subtract(&mut self, entry: &Entry) {
-        self.subtract_at(entry, 0);
+        if let Some(gone) = self.subtract_at(entry, 0) {
+            self.entries.remove(gone);
+        }
     }
 
-    fn subtract_at(&mut self, entry: &Entry, hint: usize) {
-        let Some(i) = self.position(entry, hint) else { return };
+    /// `Some` is where an entry has become nothing. It stays there without copies, so that others do not move,
+    /// and is to be removed.
+    fn subtract_at(&mut self, entry: &Entry, hint: usize) -> Option<usize> {
+        let i = self.position(entry, hint)?;
         let mine = &mut self.entries[i];
         let gone = match entry.unit() {
             Unit::Whole => true,
@@ -89,22 +89,30 @@ impl Resources {
                 mine.copies = mine.copies.saturating_sub(entry.copies);
                 mine.copies == 0
             }
+            Unit::Divisible if mine.value == entry.value => true,
             Unit::Divisible => {
                 mine.value.subtract(&entry.value);
                 mine.is_empty()
             }
         };
         if gone {
-            self.entries.remove(i);
+            mine.copies = 0;
         }
+        gone.then_some(i)
     }
 
+    /// Where the like of `entry` is. Both sides list their entries in the same order more often than not, but
+    /// for some that only one of them has: so it is looked for from `hint` outwards.
     fn position(&self, entry: &Entry, hint: usize) -> Option<usize> {
-        // Both sides list their entries in the same order more often than not.
-        if self.entries.get(hint).is_some_and(|mine| mine.matches(entry)) {
-            return Some(hint);
-        }
-        self.entries.iter().position(|mine| mine.matches(entry))
+        let found = |i: usize| {
+            let mine = self.entries.get(i)?;
+            (mine.copies > 0 && mine.matches(entry)).then_some(i)
+        };
+        let hint = hint.min(self.entries.len());
+        found(hint).or_else(|| {
+            let further = hint.max(self.entries.len() - hint);
+            (1..=further).find_map(|by| hint.checked_sub(by).and_then(found).or_else(|| found(hint + by)))
+        })
     }
 
     /// Whether there is at least as much here as `entry`.
@@ -208,6 +216,13 @@ impl Resources {
         self.ranges(&Name::PORTS)
     }
 
+    /// Whether there is at least this much of each name, counted as [`Resources::quantities`] does.
+    pub fn reach(&self, least: &Quantities) -> bool {
+        least.iter().all(|(name, least)| {
+            self.named(name).map(|entry| entry.value.quantity()).sum::<Scalar>() >= least
+        })
+    }
+
     /// Amounts by name; ranges and sets count their elements. A shared resource counts once, however many
     /// copies there are.
     pub fn quantities(&self) -> Quantities {
@@ -294,11 +309,16 @@ impl AddAssign for Resources {
 /// Takes away as much as there is; see [`Resources::checked_sub`] to know.
 impl SubAssign<&Resources> for Resources {
     fn sub_assign(&mut self, other: &Resources) {
+        if self.entries == other.entries {
+            self.entries.clear();
+            return;
+        }
+        let mut some_gone = false;
         for (i, entry) in other.entries.iter().enumerate() {
-            if self.is_empty() {
-                return;
-            }
-            self.subtract_at(entry, i);
+            some_gone |= self.subtract_at(entry, i).is_some();
+        }
+        if some_gone {
+            self.entries.retain(|entry| entry.copies > 0);
         }
     }
 }

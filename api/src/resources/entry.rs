@@ -18,15 +18,24 @@ pub struct Entry {
     /// The role it is allocated to.
     pub(super) role: Option<Arc<str>>,
     pub(super) metadata: Option<Arc<Metadata>>,
-    pub(super) value: Value,
-    /// One, but for shared resources, which are held several times.
+    /// Of equal metadata equal: most of what differs is told apart by it, without a look elsewhere in memory.
+    key: u32,
+    /// One, but for shared resources, which are held several times. None only while something is taken away.
     pub(super) copies: u32,
+    pub(super) value: Value,
 }
 
 impl Entry {
     /// A plain resource: unreserved, unallocated.
     pub fn new(name: impl Into<Name>, value: Value) -> Entry {
-        Entry { name: name.into(), role: None, metadata: None, value, copies: 1 }
+        Entry { name: name.into(), role: None, metadata: None, key: 0, copies: 1, value }
+    }
+
+    /// The same with other metadata.
+    pub(super) fn with_metadata(mut self, metadata: Option<Arc<Metadata>>) -> Entry {
+        self.key = Metadata::key(metadata.as_ref());
+        self.metadata = metadata;
+        self
     }
 
     /// What it is called.
@@ -140,27 +149,27 @@ impl Entry {
     }
 
     /// The same under one more reservation.
-    pub fn reserved(mut self, reservation: ReservationInfo) -> Entry {
+    pub fn reserved(self, reservation: ReservationInfo) -> Entry {
         let mut stack = self.reservations().to_vec();
         stack.push(reservation);
-        self.metadata = Metadata::with_reservations(self.metadata.as_deref(), stack);
-        self
+        let metadata = Metadata::with_reservations(self.metadata.as_deref(), stack);
+        self.with_metadata(metadata)
     }
 
     /// The same without its last reservation.
-    pub fn unreserved(mut self) -> Entry {
-        if let Some((_, stack)) = self.reservations().split_last() {
-            self.metadata = Metadata::with_reservations(self.metadata.as_deref(), stack.to_vec());
-        }
-        self
+    pub fn unreserved(self) -> Entry {
+        let Some((_, stack)) = self.reservations().split_last() else { return self };
+        let metadata = Metadata::with_reservations(self.metadata.as_deref(), stack.to_vec());
+        self.with_metadata(metadata)
     }
 
     /// The same without any reservation.
-    pub fn flattened(mut self) -> Entry {
-        if self.is_reserved() {
-            self.metadata = Metadata::with_reservations(self.metadata.as_deref(), Vec::new());
+    pub fn flattened(self) -> Entry {
+        if !self.is_reserved() {
+            return self;
         }
-        self
+        let metadata = Metadata::with_reservations(self.metadata.as_deref(), Vec::new());
+        self.with_metadata(metadata)
     }
 
     /// The same with another value, whether or not it may be cut; see [`Entry::shrink`].
@@ -194,9 +203,19 @@ impl Entry {
         self.metadata.as_ref().map_or(Unit::Divisible, |metadata| metadata.unit())
     }
 
+    /// Points at `other`'s metadata, if it is the same: comparing pointers is quicker later. Whether it does now.
+    pub(super) fn share_metadata(&mut self, other: &Entry) -> bool {
+        let same = self.key == other.key && metadata::same(self.metadata.as_ref(), other.metadata.as_ref());
+        if same {
+            self.metadata.clone_from(&other.metadata);
+        }
+        same
+    }
+
     /// Whether the two differ in nothing but their values.
     pub(super) fn is_like(&self, other: &Entry) -> bool {
-        self.name == other.name
+        self.key == other.key
+            && self.name == other.name
             && metadata::same(self.metadata.as_ref(), other.metadata.as_ref())
             && same_role(self.role.as_ref(), other.role.as_ref())
             && self.value.same_kind(&other.value)

@@ -8,8 +8,14 @@ use super::{Entry, Limits, Name, Quantities, Resources, Scalar};
 impl Resources {
     /// The entries that are so.
     pub fn filter(&self, mut keep: impl FnMut(&Entry) -> bool) -> Resources {
+        let mut kept = self.entries.iter().filter(|entry| keep(entry));
+        let Some(first) = kept.next() else { return Resources::new() };
+        // Of a handful most is kept mostly, so there is room for it at once.
+        let mut entries = Vec::with_capacity(self.entries.len().min(8));
+        entries.push(first.clone());
         // Entries stay unlike each other, so nothing has to be added up.
-        Resources { entries: self.entries.iter().filter(|entry| keep(entry)).cloned().collect() }
+        entries.extend(kept.cloned());
+        Resources { entries }
     }
 
     /// Drops the entries that are not so.
@@ -44,6 +50,13 @@ impl Resources {
 
     fn group<'a>(&'a self, key: impl Fn(&'a Entry) -> Option<&'a str>) -> BTreeMap<String, Resources> {
         let mut groups: BTreeMap<String, Resources> = BTreeMap::new();
+        let Some(first) = self.entries.first().map(&key) else { return groups };
+        if let Some(only) = first
+            && self.entries.iter().all(|entry| key(entry) == first)
+        {
+            groups.insert(only.to_owned(), self.clone());
+            return groups;
+        }
         for entry in &self.entries {
             if let Some(key) = key(entry) {
                 match groups.get_mut(key) {

@@ -115,7 +115,11 @@ impl TryFrom<&v1::Resource> for Entry {
             resource.provider_id.clone(),
         );
         let role = resource.allocation_info.as_ref().and_then(|allocation| allocation.role.as_deref());
-        Ok(Entry { name: (&resource.name).into(), role: role.map(Into::into), metadata, value, copies: 1 })
+        let entry = Entry::new(&resource.name, value).with_metadata(metadata);
+        Ok(match role {
+            Some(role) => entry.allocated(role),
+            None => entry,
+        })
     }
 }
 

@@ -70,6 +70,11 @@ impl Metadata {
         }
     }
 
+    /// What entries keep of the hash, to be told apart without looking here.
+    pub(super) fn key(this: Option<&Arc<Metadata>>) -> u32 {
+        this.map_or(0, |metadata| (metadata.hash >> 32) as u32)
+    }
+
     pub(super) fn is_divisible(&self) -> bool {
         self.unit() == Unit::Divisible
     }

@@ -159,6 +159,10 @@ impl Ranges {
         if other.is_empty() || self.is_empty() {
             return;
         }
+        if self == other {
+            *self = Ranges::default();
+            return;
+        }
         let mut rest = Vec::with_capacity(self.0.len() + other.0.len());
         let mut cuts = other.0.iter().peekable();
         for range in self.0.iter() {

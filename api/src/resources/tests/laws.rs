@@ -110,6 +110,22 @@ proptest! {
     }
 
     #[test]
+    fn reaching_amounts_is_containing_them(a in some(), b in some()) {
+        let least = b.quantities();
+        prop_assert_eq!(a.reach(&least), a.quantities().contains(&least));
+        prop_assert!((a + &b).reach(&b.scalar_quantities()));
+    }
+
+    #[test]
+    fn order_does_not_matter(a in some(), b in some(), c in some()) {
+        let (ab, ba) = (a.clone() + &b, b.clone() + &a);
+        prop_assert!(ab.contains(&ba) && ba.contains(&ab));
+        prop_assert_eq!(ab.clone() - &c, ba.clone() - &c);
+        prop_assert_eq!(c.clone() - &ab, c - &ba);
+        prop_assert!((ab - &ba).is_empty());
+    }
+
+    #[test]
     fn shrinking_stays_inside(a in some(), b in some()) {
         let target = b.scalar_quantities();
         let shrunk = a.scalars().shrunk_to(&target, |entries| entries.reverse());
