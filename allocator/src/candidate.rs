@@ -227,12 +227,5 @@ fn shrink(entries: &mut Vec<Entry>, pool: &Pool, bound: impl Fn(NameId) -> Optio
 
 /// Not empty, and reaches one of the sets of amounts, if there are any.
 fn is_allocatable(offer: &Resources, minimums: &[Quantities]) -> bool {
-    if offer.is_empty() {
-        return false;
-    }
-    if minimums.is_empty() {
-        return true;
-    }
-    let quantities = offer.quantities();
-    minimums.iter().any(|minimum| quantities.contains(minimum))
+    !offer.is_empty() && (minimums.is_empty() || minimums.iter().any(|minimum| offer.reach(minimum)))
 }
