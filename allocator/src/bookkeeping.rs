@@ -99,6 +99,7 @@ impl Allocator {
         state.min_allocatable = min_allocatable;
         if unsuppressed {
             self.filters.drop_client(client);
+            self.inverse_filters.drop_framework(framework);
         }
         self.update_activity(client);
         if others_will_do {
@@ -168,6 +169,9 @@ impl Allocator {
         for (role, part) in resources.allocations() {
             let client = self.track(framework, &role);
             let part = part.unallocated();
+            // What somebody had all along now counts for a guarantee, and leaves as much free: headroom grows.
+            let quota = self.roles[self.clients[client.0].role.0].quota;
+            self.ledger.grew |= quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0));
             self.hold(client, agent, &part);
             self.note_allocated(client, agent, &part);
         }

@@ -165,7 +165,9 @@ impl Candidate<'_> {
         let before = amounts(&plain, pool);
         let held_back = shrink(&mut plain, pool, headroom);
         let after = amounts(&plain, pool);
-        let scrap = before.iter().any(|(name, _)| after.get(name) == 0);
+        // What is reserved or revocable makes up for what was held back.
+        let rest = amounts(&offer, pool);
+        let scrap = before.iter().any(|(name, _)| after.get(name) == 0 && rest.get(name) == 0);
         offer.extend(plain);
         Cut { resources: Cow::Owned(offer), plain: after, limited, held_back, scrap }
     }

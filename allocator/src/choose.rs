@@ -11,6 +11,7 @@ use crate::amounts::Amounts;
 use crate::candidate::{Candidate, Cut};
 use crate::cycle::{Run, Stage};
 use crate::keys::{AgentKey, ClientKey, QuotaKey};
+use crate::quota::Ledger;
 use crate::sorter::SorterKind;
 
 /// The answer to whether a client is offered something of an agent.
@@ -69,8 +70,7 @@ impl Allocator {
         let mut turns = Turns::draw(self.options.sorter, rng);
         'roles: for role_key in self.role_sorter.turns(&mut turns.roles) {
             let quota = self.roles[role_key.0].quota;
-            if stage == Stage::Guarantees && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
-            {
+            if stage == Stage::Guarantees && !is_unsatisfied(&self.ledger, quota) {
                 continue;
             }
             self.roles[role_key.0].sorter.refresh(&self.pool);
@@ -105,6 +105,10 @@ impl Allocator {
                         declined.push(client);
                         None
                     }
+                    // Where things cannot be cut, less may be what the guarantee has room for.
+                    Answer::HeldBack if state.traits.indivisible && is_unsatisfied(&self.ledger, quota) => {
+                        None
+                    }
                     Answer::HeldBack if chosen.is_empty() && asked_about_all => {
                         held_back.push(client);
                         None
@@ -127,9 +131,7 @@ impl Allocator {
                 if left.is_empty() {
                     break 'roles;
                 }
-                if stage == Stage::Guarantees
-                    && !quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0))
-                {
+                if stage == Stage::Guarantees && !is_unsatisfied(&self.ledger, quota) {
                     continue 'roles;
                 }
             }
@@ -143,10 +145,18 @@ impl Allocator {
         let state = &mut self.agents[agent.0];
         declined.iter().for_each(|client| state.declined.insert(client.0));
         held_back.iter().for_each(|client| state.held_back.insert(client.0));
-        if stage == Stage::FairShare && !chosen.is_empty() {
-            // What is left may be for somebody for whom it was not when there was more.
+        if stage == Stage::Guarantees && state.traits.indivisible && !chosen.is_empty() {
+            run.cut.insert(agent);
+        }
+        if stage == Stage::FairShare {
+            // What is left may be for somebody for whom it was not when there was more; what is shared and was
+            // offered in this cycle, for anybody in the next.
             let quirks = state.traits.shared || (!self.ledger.is_empty() && state.traits.indivisible);
-            if quirks || !state.held_back.is_empty() {
+            let cut_before = run.cut.contains(&agent);
+            if !asked_about_all
+                || cut_before
+                || (!chosen.is_empty() && (quirks || !state.held_back.is_empty()))
+            {
                 self.unsettled.insert(agent.0);
             }
         }
@@ -278,6 +288,11 @@ impl Turns {
             frameworks: Xoshiro256PlusPlus::seed_from_u64(seed()),
         }
     }
+}
+
+/// Whether a role has less than it is guaranteed.
+fn is_unsatisfied(ledger: &Ledger, quota: Option<QuotaKey>) -> bool {
+    quota.is_some_and(|key| ledger.unsatisfied.contains(key.0))
 }
 
 fn intersects(resources: &Resources, entry: &Entry) -> bool {

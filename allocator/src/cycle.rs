@@ -23,7 +23,7 @@
 //! [`Agent::declined`](crate::agents::Agent). What quota kept from somebody is looked at again when limits or
 //! headroom allow more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use api::resources::Resources;
 use rand::Rng;
@@ -51,6 +51,8 @@ pub(crate) struct Run {
     given: BTreeMap<(ClientKey, AgentKey), usize>,
     /// Shared resources that were offered: nobody else gets them in the same cycle.
     pub(crate) shared: BTreeMap<AgentKey, Resources>,
+    /// Agents with something that cannot be cut of which the first stage gave a part.
+    pub(crate) cut: BTreeSet<AgentKey>,
 }
 
 impl Allocator {

@@ -22,6 +22,8 @@ impl Allocator {
     ) -> Result<()> {
         let agent = self.agent(agent_id)?;
         self.set_unavailability(agent, unavailability);
+        // A candidate is shown to everybody, also to those who wait for the next interval.
+        self.unsettled.insert(agent.0);
         self.consider(agent);
         Ok(())
     }

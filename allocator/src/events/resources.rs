@@ -51,8 +51,10 @@ impl Allocator {
         let refusal = refuse_seconds.and_then(|it| refusal_duration(it, self.options.allocation_interval));
         for (client, part) in parts {
             self.release(client, agent, &part, Some(allocated));
+            // Whose role is at its limit may refuse as well: the limit may be raised.
+            let may_refuse = self.active.contains(client.0) || self.clients[client.0].parked;
             if let Some(duration) = refusal
-                && self.active.contains(client.0)
+                && may_refuse
             {
                 let part = self.filters.share(agent, part);
                 let state = &mut self.agents[agent.0];

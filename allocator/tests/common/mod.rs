@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use allocator::constraints::Constraints;
 use allocator::{
     Allocation, Allocator, Conversion, FrameworkOptions, Options, Quota, parse_min_allocatable_resources,
 };
 use api::resources::{Entry, Resources, Scalar};
 use api::v1::allocator::InverseOfferStatus;
+use api::v1::scheduler::OfferConstraints;
 use api::v1::{
     AgentId, AgentInfo, Attribute, DomainInfo, Filters, FrameworkId, FrameworkInfo, OfferFilters,
     Unavailability, Volume, agent_info, domain_info, framework_info, offer_filters, resource, value,
@@ -55,15 +57,15 @@ pub(crate) fn agent_id(id: &str) -> AgentId {
     AgentId { value: id.to_owned() }
 }
 
-/// As Mesos writes them, and beyond that: `cpus~:1` is revocable, `disk#v(r):5` the persistent volume `v`, and
-/// `disk%v(r):5` a shared one.
+/// As Mesos writes them, and beyond that: `cpus~:1` is revocable, `disk#v(r):5` the persistent volume `v`,
+/// `disk%v(r):5` a shared one, and `disk@v:5` a whole disk mounted at `v`.
 pub(crate) fn resources(text: &str) -> Resources {
     let items = text.split(';').map(str::trim).filter(|item| !item.is_empty());
     items.map(item).fold(Resources::new(), |sum, item| sum + &item)
 }
 
 fn item(text: &str) -> Resources {
-    let at = text.find(['~', '#', '%']);
+    let at = text.find(['~', '#', '%', '@']);
     let (plain, marker, id) = match at {
         None => (text.to_owned(), ' ', ""),
         Some(at) => {
@@ -82,6 +84,16 @@ fn item(text: &str) -> Resources {
             message.revocable = Some(resource::RevocableInfo::default());
             continue;
         }
+        if marker == '@' {
+            let mount = resource::disk_info::source::Mount { root: Some(id.to_owned()) };
+            let source = resource::disk_info::Source {
+                r#type: resource::disk_info::source::Type::Mount as i32,
+                mount: Some(mount),
+                ..Default::default()
+            };
+            message.disk = Some(Box::new(resource::DiskInfo { source: Some(source), ..Default::default() }));
+            continue;
+        }
         message.disk = Some(Box::new(resource::DiskInfo {
             persistence: Some(resource::disk_info::Persistence { id: id.to_owned(), principal: None }),
             volume: Some(Volume { container_path: id.to_owned(), ..Volume::default() }),
@@ -93,7 +105,7 @@ fn item(text: &str) -> Resources {
 }
 
 /// `g=cpus:1;mem:2` and `l=cpus:1`; neither is no quota.
-fn quota(words: &[&str]) -> Quota {
+pub(crate) fn quota(words: &[&str]) -> Quota {
     let amounts = |name: &str| {
         let text = words.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
         let sets = parse_min_allocatable_resources(text).unwrap();
@@ -181,11 +193,11 @@ impl Cluster {
                 self.allocator.update_agent(&aid, &info, None, Some(&capabilities))
             }
             // framework ID role=R[,R] [inactive] [suppressed=R] [caps=gpu,revocable,refined] [min=SETS] [old]
+            // [where=TEXT], which the attribute of agents for its first role has to be, or not if it is !TEXT
             "framework" | "update_framework" => {
                 let info = framework_info(&words);
                 self.frameworks.insert(id.to_owned(), info.clone());
-                let suppressed_roles = names(option("suppressed").unwrap_or_default());
-                let options = FrameworkOptions { suppressed_roles, ..FrameworkOptions::default() };
+                let options = framework_options(&words, &info);
                 if word(0) == "framework" {
                     let used: Vec<_> = self.held_by(id);
                     let active = !words.contains(&"inactive");
@@ -198,8 +210,7 @@ impl Cluster {
             "failover" => self.allocator.remove_framework(&fid).and_then(|()| {
                 let info = framework_info(&words);
                 self.frameworks.insert(id.to_owned(), info.clone());
-                let suppressed_roles = names(option("suppressed").unwrap_or_default());
-                let options = FrameworkOptions { suppressed_roles, ..FrameworkOptions::default() };
+                let options = framework_options(&words, &info);
                 let active = !words.contains(&"inactive");
                 self.allocator.add_framework(&fid, &info, &self.held_by(id), active, &options)
             }),
@@ -391,7 +402,7 @@ pub(crate) fn agent_info(hostname: &str, attribute: Option<&str>) -> AgentInfo {
     AgentInfo { hostname: hostname.to_owned(), attributes: Vec::from_iter(attribute), ..AgentInfo::default() }
 }
 
-fn domain(region: &str) -> DomainInfo {
+pub(crate) fn domain(region: &str) -> DomainInfo {
     let region = domain_info::fault_domain::RegionInfo { name: region.to_owned() };
     let zone = domain_info::fault_domain::ZoneInfo { name: "z".to_owned() };
     DomainInfo { fault_domain: Some(domain_info::FaultDomain { region, zone }) }
@@ -401,6 +412,31 @@ pub(crate) fn agent_capabilities(old: bool) -> Vec<agent_info::Capability> {
     use agent_info::capability::Type;
     let types = if old { &[][..] } else { &[Type::MultiRole, Type::HierarchicalRole] };
     types.iter().map(|it| agent_info::Capability { r#type: Some(*it as i32) }).collect()
+}
+
+/// How a framework of [`framework_info`] wants to be served.
+fn framework_options(words: &[&str], info: &FrameworkInfo) -> FrameworkOptions {
+    let option = |name: &str| words.iter().find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+    let suppressed_roles = names(option("suppressed").unwrap_or_default());
+    let Some(wanted) = option("where") else {
+        return FrameworkOptions { suppressed_roles, ..FrameworkOptions::default() };
+    };
+    let roles = match &info.roles[..] {
+        [] => vec![info.role().to_owned()],
+        roles => roles.to_vec(),
+    };
+    let (kind, text) = match wanted.strip_prefix('!') {
+        Some(text) => ("text_not_equals", text),
+        None => ("text_equals", wanted),
+    };
+    let constraint = format!(
+        r#"{{"selector": {{"attribute_name": "attribute"}}, "predicate": {{"{kind}": {{"value": "{text}"}}}}}}"#
+    );
+    let groups = format!(r#"{{"groups": [{{"attribute_constraints": [{constraint}]}}]}}"#);
+    let constraints = format!(r#"{{"role_constraints": {{"{}": {groups}}}}}"#, roles[0]);
+    let constraints: OfferConstraints = api::json::from_slice(constraints.as_bytes()).unwrap();
+    let constraints = Constraints::compile(&constraints, &roles).unwrap().into();
+    FrameworkOptions { suppressed_roles, constraints }
 }
 
 pub(crate) fn framework_info(words: &[&str]) -> FrameworkInfo {

@@ -1,7 +1,7 @@
 //! Who is offered what.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::resources::{Entry, Limits, Quantities, Resources};
 use libprocess::Time;
@@ -12,18 +12,13 @@ use super::Naive;
 /// By agent, framework and role.
 pub(crate) type Offers = BTreeMap<(String, String, String), Resources>;
 
+/// Who is asked to leave which agent.
+pub(crate) type Asked = BTreeSet<(String, String)>;
+
 /// The order in which entries are cut or dropped: what can be cut before what cannot, larger before smaller,
 /// then by what they print.
 fn for_cutting(entries: &mut [Entry]) {
-    entries.sort_by_key(|entry| (!can_be_cut(entry), Reverse(entry.scalar()), entry.to_string()));
-}
-
-fn can_be_cut(entry: &Entry) -> bool {
-    use api::v1::resource::disk_info::source::Type;
-    let source = entry.disk().and_then(|disk| disk.source.as_ref());
-    !entry.is_shared()
-        && !entry.is_persistent_volume()
-        && !source.is_some_and(|it| it.r#type() == Type::Mount || it.r#type() == Type::Block)
+    entries.sort_by_key(|entry| (!entry.is_divisible(), Reverse(entry.scalar()), entry.to_string()));
 }
 
 fn top_level(role: &str) -> &str {
@@ -37,10 +32,10 @@ fn counted(resources: &Resources) -> Resources {
 
 impl Naive {
     /// One run: "offers; clear candidates", nothing while paused.
-    pub(crate) fn cycle(&mut self, now: Time, rng: &mut impl RngCore) -> Offers {
+    pub(crate) fn cycle(&mut self, now: Time, rng: &mut impl RngCore) -> (Offers, Asked) {
         let mut offers = Offers::new();
-        if self.paused {
-            return offers;
+        if self.paused || self.recovering.is_some() {
+            return (offers, Asked::new());
         }
         // A refusal that ends now still holds.
         self.refusals.retain(|refusal| refusal.until >= now);
@@ -67,7 +62,27 @@ impl Naive {
         for agent in in_order(rng) {
             self.give_fair_shares(&agent, &mut offers);
         }
-        offers
+        let asked = self.ask_to_leave(now, |agent| all || some.contains(agent));
+        (offers, asked)
+    }
+
+    /// "Inverse offers go to every active framework holding resources on a candidate agent with maintenance,
+    /// when none is outstanding and no filter applies."
+    fn ask_to_leave(&mut self, now: Time, is_candidate: impl Fn(&str) -> bool) -> Asked {
+        let mut asked = Asked::new();
+        self.inverse_refusals.retain(|(_, until)| *until >= now);
+        for (framework, agent) in self.held.keys() {
+            let pair = (framework.clone(), agent.clone());
+            if self.maintained.contains(agent)
+                && is_candidate(agent)
+                && self.frameworks.get(framework).is_some_and(|it| it.active)
+                && !self.inverse_refusals.iter().any(|(refused, _)| *refused == pair)
+                && self.asked.insert(pair.clone())
+            {
+                asked.insert(pair);
+            }
+        }
+        asked
     }
 
     /// Stage 1. Frameworks of a role below one with guarantees are served for these too.
@@ -84,8 +99,10 @@ impl Naive {
                 if guar.is_empty() {
                     continue;
                 }
-                let others = avail.filter(|entry| {
-                    entry.is_reserved_to(&role) || entry.scalar().is_none() || entry.is_revocable()
+                // "Reserved to exactly this role", and whatever nobody has reserved and no quota counts.
+                let others = avail.filter(|entry| match entry.is_reserved() {
+                    true => entry.is_reserved_to(&role),
+                    false => entry.scalar().is_none() || entry.is_revocable(),
                 });
                 let extra = quota_res - &guar;
                 let limits = self.limits(top_level(&role)) - &guar.scalar_quantities();

@@ -17,7 +17,7 @@ use api::resources::{Limits, Quantities, Resources};
 use api::v1::{AgentInfo, FrameworkInfo, agent_info};
 use libprocess::Time;
 
-pub(crate) use cycle::Offers;
+pub(crate) use cycle::{Asked, Offers};
 pub(crate) use permitted::roles_of;
 
 /// What the operator set.
@@ -46,6 +46,8 @@ pub(crate) struct Framework {
     pub(crate) info: FrameworkInfo,
     pub(crate) active: bool,
     pub(crate) suppressed: BTreeSet<String>,
+    /// By role, what the text of the agents' attribute has to be, or with `!` before it must not be.
+    pub(crate) wanted: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,14 @@ pub(crate) struct Refusal {
     until: Time,
 }
 
+fn refusal_duration(seconds: f64) -> Option<Duration> {
+    match seconds {
+        0.0 => None,
+        it if it > 365.0 * 86400.0 => Some(Duration::from_secs(365 * 86400)),
+        it => Some(Duration::try_from_secs_f64(it).unwrap_or(Duration::from_secs(5))),
+    }
+}
+
 /// A framework in one of its roles, by role and id.
 pub(crate) type Client = (String, String);
 
@@ -79,6 +89,13 @@ pub(crate) struct Naive {
     pub(crate) quotas: BTreeMap<String, Quota>,
     pub(crate) whitelist: Option<BTreeSet<String>>,
     paused: bool,
+    /// After a failover: the number of agents to wait for.
+    pub(crate) recovering: Option<usize>,
+    /// Agents that are going to be unavailable.
+    maintained: BTreeSet<String>,
+    /// Inverse offers nobody answered yet, by framework and agent.
+    asked: Asked,
+    inverse_refusals: Vec<((String, String), Time)>,
     all_are_candidates: bool,
     candidates: BTreeSet<String>,
     n_joined: u64,
@@ -102,6 +119,10 @@ impl Naive {
             quotas: BTreeMap::new(),
             whitelist: None,
             paused: false,
+            recovering: None,
+            maintained: BTreeSet::new(),
+            asked: Asked::new(),
+            inverse_refusals: Vec::new(),
             all_are_candidates: false,
             candidates: BTreeSet::new(),
             n_joined: 0,
@@ -131,10 +152,12 @@ impl Naive {
             self.hold(framework, id, resources);
         }
         self.candidates.insert(id.to_owned());
+        self.count_agents();
         true
     }
 
     pub(crate) fn remove_agent(&mut self, id: &str) -> Followed {
+        self.plan(id, false);
         self.held.retain(|(_, agent), _| agent != id);
         self.refusals.retain(|refusal| refusal.agent != id);
         self.candidates.remove(id);
@@ -158,6 +181,7 @@ impl Naive {
         agent.capabilities = capabilities.map_or(before.capabilities.clone(), <[_]>::to_vec);
         if agent.info.attributes != before.info.attributes {
             self.refusals.retain(|refusal| refusal.agent != id);
+            self.inverse_refusals.retain(|((_, agent), _)| agent != id);
         }
         let agent = &self.agents[id];
         if agent.info != before.info
@@ -179,15 +203,14 @@ impl Naive {
     pub(crate) fn add_framework(
         &mut self,
         id: &str,
-        info: FrameworkInfo,
+        framework: Framework,
         used: &[(String, Resources)],
-        active: bool,
-        suppressed: BTreeSet<String>,
     ) -> Followed {
         if self.frameworks.contains_key(id) {
             return false;
         }
-        self.frameworks.insert(id.to_owned(), Framework { info, active, suppressed });
+        let active = framework.active;
+        self.frameworks.insert(id.to_owned(), framework);
         self.track();
         let brought: Vec<_> = self.held.iter().filter(|((framework, _), _)| framework == id).collect();
         let brought: Vec<_> =
@@ -206,6 +229,8 @@ impl Naive {
     pub(crate) fn remove_framework(&mut self, id: &str) -> Followed {
         self.held.retain(|(framework, _), _| framework != id || !self.frameworks.contains_key(id));
         self.refusals.retain(|refusal| refusal.framework != id);
+        self.inverse_refusals.retain(|((framework, _), _)| framework != id);
+        self.asked.retain(|(framework, _)| framework != id);
         let known = self.frameworks.remove(id).is_some();
         self.track();
         known
@@ -218,31 +243,33 @@ impl Naive {
         true
     }
 
-    /// "Clears offer filters."
+    /// "Clears offer and inverse-offer filters."
     pub(crate) fn deactivate_framework(&mut self, id: &str) -> Followed {
         let Some(framework) = self.frameworks.get_mut(id) else { return false };
         framework.active = false;
         self.refusals.retain(|refusal| refusal.framework != id);
+        self.inverse_refusals.retain(|((framework, _), _)| framework != id);
         true
     }
 
-    /// "Removed roles: drop filters, untrack when nothing is allocated; revive newly unsuppressed."
-    pub(crate) fn update_framework(
-        &mut self,
-        id: &str,
-        info: FrameworkInfo,
-        suppressed: BTreeSet<String>,
-    ) -> Followed {
+    /// "Removed roles: drop filters, untrack when nothing is allocated; revive newly unsuppressed." Whether it is
+    /// active stays as it is.
+    pub(crate) fn update_framework(&mut self, id: &str, new: Framework) -> Followed {
         let Some(framework) = self.frameworks.get_mut(id) else { return false };
-        let (old, new) = (roles_of(&framework.info), roles_of(&info));
-        let unsuppressed = |role: &String| framework.suppressed.contains(role) && !suppressed.contains(role);
+        let (left, joined) = (roles_of(&framework.info), roles_of(&new.info));
+        let unsuppressed =
+            |role: &String| framework.suppressed.contains(role) && !new.suppressed.contains(role);
         let forgotten: BTreeSet<String> =
-            old.iter().filter(|role| !new.contains(*role) || unsuppressed(role)).cloned().collect();
+            left.iter().filter(|role| !joined.contains(*role) || unsuppressed(role)).cloned().collect();
         self.refusals.retain(|it| it.framework != id || !forgotten.contains(&it.role));
+        if left.iter().any(|role| joined.contains(role) && unsuppressed(role)) {
+            self.inverse_refusals.retain(|((framework, _), _)| framework != id);
+        }
         // First it leaves, then it joins: a role nobody else is in starts from nothing.
-        let mut staying = info.clone();
-        permitted::set_roles(&mut staying, old.intersection(&new));
-        *framework = Framework { info: staying, suppressed, ..framework.clone() };
+        let mut staying = new.info.clone();
+        permitted::set_roles(&mut staying, left.intersection(&joined));
+        let info = new.info.clone();
+        *framework = Framework { active: framework.active, info: staying, ..new };
         self.track();
         if let Some(framework) = self.frameworks.get_mut(id) {
             framework.info = info;
@@ -259,12 +286,13 @@ impl Naive {
         true
     }
 
-    /// "Activate, delete the offer filters of those roles, then run."
+    /// "Activate, delete the offer filters of those roles and all inverse filters of the framework, then run."
     pub(crate) fn revive(&mut self, id: &str, roles: &BTreeSet<String>) -> Followed {
         let Some(framework) = self.frameworks.get_mut(id) else { return false };
         let subscribed = roles_of(&framework.info);
         let meant = |role: &String| subscribed.contains(role) && (roles.is_empty() || roles.contains(role));
         framework.suppressed.retain(|role| !meant(role));
+        self.inverse_refusals.retain(|((framework, _), _)| framework != id);
         self.refusals.retain(|it| it.framework != id || !meant(&it.role));
         self.all_are_candidates = true;
         true
@@ -326,11 +354,7 @@ impl Naive {
         resources: Resources,
         seconds: Option<f64>,
     ) {
-        let duration = match seconds {
-            None | Some(0.0) => return,
-            Some(it) if it > 365.0 * 86400.0 => Duration::from_secs(365 * 86400),
-            Some(it) => Duration::try_from_secs_f64(it).unwrap_or(Duration::from_secs(5)),
-        };
+        let Some(duration) = seconds.and_then(refusal_duration) else { return };
         if !self.wants_offers(framework, role) {
             return;
         }
@@ -362,6 +386,9 @@ impl Naive {
         let (Some(mut held), Some(state)) = (self.held.get(&key).cloned(), self.agents.get_mut(agent)) else {
             return false;
         };
+        if !self.frameworks.contains_key(framework) {
+            return false;
+        }
         let mut total = state.total.clone();
         for (consumed, converted) in conversions {
             let consumed_total = consumed.clone().unallocated();
@@ -400,6 +427,44 @@ impl Naive {
         true
     }
 
+    // --- Maintenance -----------------------------------------------------------------------------------
+
+    fn plan(&mut self, agent: &str, unavailable: bool) {
+        self.maintained.remove(agent);
+        self.maintained.extend(unavailable.then(|| agent.to_owned()));
+        self.asked.retain(|(_, asked)| asked != agent);
+        self.inverse_refusals.retain(|((_, refused), _)| refused != agent);
+    }
+
+    /// "Replaces maintenance, drops inverse filters of the agent"; the agent is a candidate.
+    pub(crate) fn update_unavailability(&mut self, agent: &str, unavailable: bool) -> Followed {
+        if !self.agents.contains_key(agent) {
+            return false;
+        }
+        self.plan(agent, unavailable);
+        self.candidates.insert(agent.to_owned());
+        true
+    }
+
+    /// "Clears the outstanding mark; optional filter", not raised to the interval.
+    pub(crate) fn answer_inverse_offer(
+        &mut self,
+        now: Time,
+        framework: &str,
+        agent: &str,
+        seconds: Option<f64>,
+    ) -> Followed {
+        if !self.agents.contains_key(agent) || !self.frameworks.contains_key(framework) {
+            return false;
+        }
+        let pair = (framework.to_owned(), agent.to_owned());
+        self.asked.remove(&pair);
+        if let Some(duration) = seconds.and_then(refusal_duration) {
+            self.inverse_refusals.push((pair, now + duration));
+        }
+        true
+    }
+
     // --- The cluster -----------------------------------------------------------------------------------
 
     pub(crate) fn pause(&mut self, paused: bool) {
@@ -410,8 +475,36 @@ impl Naive {
         self.all_are_candidates = true;
     }
 
+    /// Only top-level roles have quota, and nobody is guaranteed more than he may have.
+    fn is_quota_good(role: &str, quota: &Quota) -> bool {
+        let within = |(name, amount)| quota.limits.get(name).is_none_or(|limit| amount <= limit);
+        !role.contains('/') && quota.guarantees.iter().all(within)
+    }
+
+    pub(crate) fn update_quota(&mut self, role: &str, quota: Quota) -> Followed {
+        let good = Naive::is_quota_good(role, &quota);
+        if good {
+            self.quotas.insert(role.to_owned(), quota);
+        }
+        good
+    }
+
+    /// "Quotas are set; if the expected number is 0 no hold; else until that many agents have been added."
+    pub(crate) fn recover_cluster(&mut self, n_agents: usize, role: &str, quota: Quota) -> Followed {
+        let good = self.update_quota(role, quota);
+        if good {
+            self.recovering = Some(n_agents * 4 / 5);
+            self.count_agents();
+        }
+        good
+    }
+
+    fn count_agents(&mut self) {
+        self.recovering = self.recovering.filter(|expected| self.agents.len() < *expected);
+    }
+
     pub(crate) fn is_due(&self) -> bool {
-        !self.paused && (self.all_are_candidates || !self.candidates.is_empty())
+        !self.paused && self.recovering.is_none() && (self.all_are_candidates || !self.candidates.is_empty())
     }
 
     // --- What follows from it --------------------------------------------------------------------------

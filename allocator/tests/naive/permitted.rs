@@ -33,10 +33,10 @@ pub(super) fn set_roles<'a>(info: &mut FrameworkInfo, roles: impl Iterator<Item 
 
 impl Naive {
     /// Whether the framework understands the agent, and the agent the framework.
-    pub(crate) fn is_capable(&self, framework: &str, role: &str, agent: &str) -> bool {
+    pub(crate) fn is_capable(&self, id: &str, role: &str, agent: &str) -> bool {
         use agent_info::capability::Type as AgentType;
         use framework_info::capability::Type;
-        let (framework, agent) = (&self.frameworks[framework].info, &self.agents[agent]);
+        let (framework, agent) = (&self.frameworks[id].info, &self.agents[agent]);
         let agent_can = |what: AgentType| agent.capabilities.iter().any(|it| it.r#type() == what);
         // "Agent has gpus, framework lacks GPU_RESOURCES, filter_gpu_resources: whole agent withheld."
         if self.rules.filter_gpus && !agent.total.gpus().is_zero() && !can(framework, Type::GpuResources) {
@@ -47,6 +47,14 @@ impl Naive {
         if let (Some(domain), Some(region)) = (domain, &self.rules.region)
             && domain.region.name != *region
             && !can(framework, Type::RegionAware)
+        {
+            return false;
+        }
+        // "Offer constraints: attribute text_equals or text_not_equals."
+        let text = agent.info.attributes.iter().find(|it| it.name == "attribute");
+        let text = text.map(|it| it.text.as_ref().map_or("", |text| &text.value));
+        if let Some(wanted) = self.frameworks[id].wanted.get(role)
+            && !wanted.strip_prefix('!').map_or(text == Some(wanted), |other| text != Some(other))
         {
             return false;
         }
