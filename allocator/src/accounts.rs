@@ -69,10 +69,12 @@ impl Allocator {
         }
         let role: Arc<str> = role.into();
         let reserved = self.reservations.entry(role.clone()).or_default();
+        let was_empty = reserved.is_empty();
         match more {
             true => reserved.add(amounts),
             false => reserved.subtract(amounts),
         }
+        self.roles_version += u64::from(was_empty || reserved.is_empty());
         if reserved.is_empty() {
             self.reservations.remove(&role);
         }
@@ -96,6 +98,7 @@ impl Allocator {
         }
         let consumed = self.consumed(role);
         self.ledger.set(role, quota, consumed, &mut self.pool);
+        self.roles_version += 1;
         let key = self.ledger.key(role);
         for role in self.roles_under(role) {
             self.roles[role.0].quota = key;
@@ -124,8 +127,13 @@ impl Allocator {
         for role in self.roles_under(top) {
             consumed.add(&self.roles[role.0].held);
         }
-        under(&self.reservations, top).for_each(|(_, reserved)| consumed.add(reserved));
+        self.reservations_under(top).for_each(|reserved| consumed.add(reserved));
         consumed
+    }
+
+    /// What is reserved to a role, and to each below it.
+    pub(crate) fn reservations_under(&self, top: &str) -> impl Iterator<Item = &Amounts> {
+        under(&self.reservations, top).map(|(_, reserved)| reserved)
     }
 
     /// A role and all below it that have frameworks.

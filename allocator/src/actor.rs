@@ -317,7 +317,15 @@ impl AllocatorProcess {
     fn run_on_interval(&mut self, ctx: &mut Context<Self>) {
         self.state.consider_all_agents();
         self.run(ctx);
+        // Also while nothing is offered, so that it can be seen what is waited for.
+        self.show_roles(ctx);
         ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
+    }
+
+    fn show_roles(&mut self, ctx: &mut Context<Self>) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.update_roles(&self.state, ctx);
+        }
     }
 
     fn run(&mut self, ctx: &mut Context<Self>) {
@@ -328,10 +336,10 @@ impl AllocatorProcess {
         let stopwatch = self.metrics.as_ref().map(|metrics| metrics.run.start());
         let allocation = self.state.cycle(ctx.now(), ctx.rng());
         stopwatch.map(Stopwatch::stop);
-        if let Some(metrics) = &mut self.metrics {
+        if let Some(metrics) = &self.metrics {
             metrics.runs.inc();
-            metrics.update_roles(&self.state, ctx);
         }
+        self.show_roles(ctx);
         if !allocation.is_empty() {
             let (frameworks, offers) = (allocation.frameworks.len(), allocation.n_offers());
             tracing::debug!(frameworks, offers, "allocated");

@@ -130,6 +130,7 @@ impl Allocator {
                 return Err(AllocatorError::InvalidWeight { role: role.to_owned(), weight });
             }
         }
+        self.roles_version += u64::from(!weights.is_empty());
         for (role, weight) in weights {
             self.role_sorter.set_weight(role, weight);
         }
@@ -172,26 +173,5 @@ impl Allocator {
     pub fn offered_or_allocated(&self, name: &Name) -> f64 {
         let held = self.role_sorter.held_by_all();
         self.pool.find(name).map_or(0.0, |id| held.get(id) as f64 / 1000.0)
-    }
-
-    /// The roles in which some framework is subscribed or holds something.
-    pub fn roles(&self) -> impl Iterator<Item = &str> {
-        self.role_keys.keys().map(|role| &**role)
-    }
-
-    /// Changes when a role comes or goes.
-    pub fn roles_version(&self) -> u64 {
-        self.roles_version
-    }
-
-    /// The dominant share of a role and all below it, divided by its weight: what decides whose turn it is.
-    pub fn weighted_share(&self, role: &str) -> Option<f64> {
-        self.role_sorter.weighted_share(role, &self.pool)
-    }
-
-    /// For how many pairs of framework and agent something is refused in a role.
-    pub fn n_refusals(&self, role: &str) -> Option<usize> {
-        let role = &self.roles[self.role_keys.get(role)?.0];
-        Some(role.sorter.clients().map(|client| self.filters.n_of_client(client)).sum())
     }
 }

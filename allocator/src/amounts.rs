@@ -113,6 +113,11 @@ impl Pool {
         self.names.get(id.0 as usize).map_or("", |named| named.name.as_str())
     }
 
+    /// All names anyone has mentioned.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &Name> {
+        self.names.iter().map(|named| &named.name)
+    }
+
     /// How much of one resource there is, in thousandths.
     pub fn total(&self, id: NameId) -> u128 {
         self.names.get(id.0 as usize).map_or(0, |name| name.total)

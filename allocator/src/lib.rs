@@ -32,6 +32,7 @@ mod metrics;
 mod options;
 mod quota;
 pub mod sorter;
+mod watch;
 
 pub use actor::AllocatorProcess;
 pub use agents::order_key;

@@ -204,6 +204,11 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         }
     }
 
+    /// The paths whose weight is not 1, in the tree or not.
+    pub fn weighted_paths(&self) -> impl Iterator<Item = &str> {
+        self.weights.keys().map(String::as_str)
+    }
+
     /// Notes that the client got `amounts`.
     pub fn allocated(&mut self, client: K, amounts: &Amounts) {
         self.change(client, |node| {
@@ -240,6 +245,11 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
     /// What the client holds; nothing if it is not known.
     pub fn held(&self, client: K) -> Option<&Amounts> {
         self.leaves.get(&client).map(|leaf| &self.nodes[*leaf].held)
+    }
+
+    /// What the clients at a path and below it together hold; nothing if there are none.
+    pub fn held_at(&self, path: &str) -> Option<&Amounts> {
+        self.find(path).map(|node| &self.nodes[node].held)
     }
 
     /// What all clients together hold.

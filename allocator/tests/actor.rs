@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use allocator::{Allocation, AllocatorProcess, FrameworkOptions, Options};
-use api::v1::Filters;
+use allocator::{Allocation, AllocatorProcess, FrameworkOptions, Options, Quota};
+use api::v1::{Filters, WeightInfo};
 use common::{agent_capabilities, agent_id, agent_info, framework_id, framework_info, resources};
 use libprocess::sim::{Seed, Simulation};
 use libprocess::{Context, Node, Pid, Process};
@@ -199,4 +200,58 @@ fn metrics_tell_runs_resources_and_roles() {
         snapshot.wait(soon).unwrap().get("allocator/mesos/roles/r/x/shares/dominant").is_none()
     };
     assert!((0..100).any(|_| gone()), "the gauge of a role that is gone stays");
+}
+
+#[test]
+fn metrics_tell_of_quotas_while_offers_wait_and_while_they_are_made() {
+    let mut world = World::new();
+    let quota = |guarantee: &str, limit: &str| Quota {
+        guarantees: resources(guarantee).scalar_quantities(),
+        limits: resources(limit).scalar_quantities().iter().map(|(name, it)| (name.clone(), it)).collect(),
+    };
+    let quotas = BTreeMap::from([("q".to_owned(), quota("cpus:3", "cpus:4;mem:1024"))]);
+    world.call(move |allocator, ctx| {
+        allocator.recover(2, quotas, ctx);
+        allocator.update_weights(vec![WeightInfo { role: Some("w/x".into()), weight: 2.0 }], ctx);
+    });
+    world.sim.run_for(INTERVAL * 2);
+    let value = |world: &mut World, name: &str| {
+        let snapshot = world.allocator.dispatch(|_, ctx| ctx.metrics().snapshot(None));
+        world.sim.run_for(Duration::from_millis(1));
+        let snapshot = snapshot.wait(Duration::ZERO).unwrap();
+        world.sim.run_for(Duration::from_millis(1));
+        snapshot.wait(Duration::ZERO).unwrap().get(&format!("allocator/mesos/{name}"))
+    };
+    let quota_of = |world: &mut World, what: &str| value(world, &format!("quota/roles/q/resources/{what}"));
+    assert_eq!(quota_of(&mut world, "cpus/guarantee"), Some(3.0));
+    assert_eq!(quota_of(&mut world, "cpus/limit"), Some(4.0));
+    assert_eq!(quota_of(&mut world, "mem/limit"), Some(1024.0));
+    assert_eq!(quota_of(&mut world, "mem/guarantee"), None);
+    assert_eq!(
+        value(&mut world, "offer_filters/roles/w/active"),
+        Some(0.0),
+        "a role above one with a weight"
+    );
+
+    world.call(|allocator, ctx| {
+        let info = framework_info(&["framework", "f", "role=q/x"]);
+        allocator.add_framework(framework_id("f"), info, Vec::new(), true, FrameworkOptions::default(), ctx);
+    });
+    world.add_agent("a1");
+    world.add_agent("a2");
+    assert_eq!(world.allocated(), "f<-a1 f<-a2");
+    assert_eq!(quota_of(&mut world, "cpus/offered_or_allocated"), Some(4.0));
+    assert_eq!(quota_of(&mut world, "cpus/consumed"), Some(0.0), "offered, not used");
+    world.call(|allocator, ctx| {
+        let used = resources("cpus:1.5").allocated("q/x");
+        allocator.transition_offered_to_allocated(framework_id("f"), agent_id("a1"), used, ctx);
+    });
+    assert_eq!(quota_of(&mut world, "cpus/consumed"), Some(1.5));
+    assert_eq!(value(&mut world, "quota/roles/q/x/resources/cpus/consumed"), Some(1.5));
+    assert_eq!(value(&mut world, "event_queue_dispatches"), Some(0.0));
+
+    world.call(|allocator, ctx| allocator.update_quota("q".to_owned(), Quota::default(), ctx));
+    world.sim.run_for(INTERVAL * 2);
+    assert_eq!(quota_of(&mut world, "cpus/limit"), None);
+    assert_eq!(quota_of(&mut world, "cpus/consumed"), Some(1.5));
 }
