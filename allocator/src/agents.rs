@@ -170,6 +170,16 @@ impl Agent {
         self.recompute();
     }
 
+    /// Replaces the total by one of the same value, whose conversion `f` does to what is available.
+    pub(crate) fn convert(&mut self, total: Resources, f: impl FnOnce(&mut Resources)) {
+        self.traits = Traits::of(&total);
+        self.total = total;
+        match self.overcommitted {
+            true => self.recompute(),
+            false => f(&mut self.available),
+        }
+    }
+
     /// Notes that somebody, client or stranger, holds `resources` more.
     pub(crate) fn take(&mut self, resources: &Resources) {
         let resources = exclusive(resources);

@@ -271,16 +271,6 @@ impl Allocator {
         self.amounts(&resources.filter(new))
     }
 
-    /// What shares count of all that a client holds on an agent.
-    pub(crate) fn amounts_held(&mut self, held: &Resources) -> Amounts {
-        self.amounts(held)
-    }
-
-    /// What quota counts of resources.
-    pub(crate) fn plain_of(&self, resources: &Resources) -> Amounts {
-        plain_amounts(resources, &self.pool)
-    }
-
     /// What quota counts, given what shares count: the same if all is plain.
     fn plain(&self, resources: &Resources, counted: &Amounts) -> Amounts {
         match resources.iter().any(|entry| entry.is_reserved() || entry.is_revocable()) {

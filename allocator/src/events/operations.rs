@@ -4,6 +4,7 @@ use api::resources::Resources;
 use api::v1::{AgentId, FrameworkId};
 
 use super::{Result, check_allocated};
+use crate::candidate::plain_amounts;
 use crate::keys::AgentKey;
 use crate::{Allocator, AllocatorError};
 
@@ -59,28 +60,35 @@ impl Allocator {
             })?;
         }
         let total = self.converted_total(agent, agent_id, &conversions)?;
-        let allocated = held.allocated.clone();
-        let before = held.resources.clone();
-        // Shares may count what is converted differently, but it is not another allocation.
-        let old = self.amounts_held(&before);
-        let new = self.amounts_held(&after);
-        let role_key = self.clients[client.0].role;
-        self.roles[role_key.0].sorter.update(client, &old, &new);
-        self.role_sorter.update(role_key, &old, &new);
-        let (old, new) = (self.plain_of(&before), self.plain_of(&after));
-        self.roles[role_key.0].held.subtract(&old);
-        self.roles[role_key.0].held.add(&new);
-        self.unconsume(role_key, &old);
-        self.consume(role_key, &new);
-        if after.is_empty() {
-            self.roles[role_key.0].allocated.subtract(&allocated);
-            self.agents[agent.0].held.remove(&client);
-            self.clients[client.0].agents.remove(&agent);
-        } else if let Some(held) = self.agents[agent.0].held.get_mut(&client) {
-            held.resources = after;
+        let role = self.clients[client.0].role;
+        for Conversion { consumed, converted } in &conversions {
+            // It is not another allocation, though shares may count differently what became of it.
+            let (old, new) = (self.amounts(consumed), self.amounts(converted));
+            if old != new {
+                self.roles[role.0].sorter.update(client, &old, &new);
+                self.role_sorter.update(role, &old, &new);
+            }
+            let (old, new) = (plain_amounts(consumed, &self.pool), plain_amounts(converted, &self.pool));
+            if old != new {
+                self.roles[role.0].held.subtract(&old);
+                self.roles[role.0].held.add(&new);
+                self.unconsume(role, &old);
+                self.consume(role, &new);
+            }
         }
-        self.replace_total(agent, total);
-        self.reconsider(agent);
+        let state = &mut self.agents[agent.0];
+        if let Some(held) = state.held.get_mut(&client) {
+            held.resources = after;
+            if held.resources.is_empty() {
+                let allocated = std::mem::take(&mut held.allocated);
+                self.roles[role.0].allocated.subtract(&allocated);
+                state.held.remove(&client);
+                self.clients[client.0].agents.remove(&agent);
+            }
+        }
+        // What nobody holds is the same as before, but for what is shared, which is always there.
+        let shared: Vec<Conversion> = conversions.iter().map(Conversion::shared).collect();
+        self.convert_total(agent, total, &conversions, &shared);
         Ok(())
     }
 
@@ -97,9 +105,40 @@ impl Allocator {
             })?;
         }
         let total = self.converted_total(agent, agent_id, conversions)?;
-        self.replace_total(agent, total);
-        self.reconsider(agent);
+        self.convert_total(agent, total, conversions, conversions);
         Ok(())
+    }
+
+    /// Replaces an agent's total by one which operations made of it, applying `to_available` to what is available.
+    ///
+    /// Counts no more than what changed: an agent may have thousands of reservations.
+    fn convert_total(
+        &mut self,
+        agent: AgentKey,
+        total: Resources,
+        conversions: &[Conversion],
+        to_available: &[Conversion],
+    ) {
+        for Conversion { consumed, converted } in conversions {
+            let (old, new) = (self.amounts(consumed), self.amounts(converted));
+            if old != new {
+                self.pool.shrink(&old);
+                self.pool.grow(&new);
+                let amounts = &mut self.agents[agent.0].amounts;
+                amounts.subtract(&old);
+                amounts.add(&new);
+            }
+            self.change_reservations(consumed, converted);
+        }
+        self.agents[agent.0].convert(total, |available| {
+            // What is available contains what is shared and consumed, or all of it was checked.
+            to_available.iter().for_each(|conversion| {
+                *available -= &conversion.consumed;
+                *available += &conversion.converted;
+            });
+        });
+        self.refresh_free(agent);
+        self.reconsider(agent);
     }
 
     /// Notes that a framework uses what it was offered on an agent, each entry allocated to a role.
@@ -143,6 +182,10 @@ impl Conversion {
             consumed: self.consumed.clone().unallocated(),
             converted: self.converted.clone().unallocated(),
         }
+    }
+
+    fn shared(&self) -> Conversion {
+        Conversion { consumed: self.consumed.shared(), converted: self.converted.shared() }
     }
 
     /// `Err` is what there is not enough of.
