@@ -52,7 +52,7 @@ pub(super) fn decline(to: &mut Figures, n_agents: usize, n_frameworks: usize, no
     let what = format!("{name}: cycle once all is filtered, the slowest of {}", idle.len());
     let slowest = idle.iter().skip(1).max().copied().unwrap_or_default();
     to.note(what, slowest, 0, n_filtered).beside(upstream.1, reach.1);
-    to.note(format!("{name}: the first of these, which asks all once more"), idle[0], 0, n_filtered);
+    to.note(format!("{name}: the first of these, right after the last declines"), idle[0], 0, n_filtered);
     to.note(format!("{name}: one decline, mean"), declines / n_declined as u32, 0, n_filtered);
     cluster.check()
 }
