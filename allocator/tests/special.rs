@@ -99,6 +99,44 @@ fn without_a_region_of_the_master_all_agents_are_near() {
     );
 }
 
+#[test]
+fn offer_constraints_leave_agents_to_others_and_can_change() {
+    check(
+        "framework f role=r where=ssd | framework g role=s
+         agent a1 cpus:1 attribute=ssd | agent a2 cpus:1 attribute=disk | agent a3 cpus:1 | cycle
+         recover g a2 | suppress g | update_framework f role=r where=disk | cycle",
+        expect![[r#"
+            f <- a1 cpus:1
+            g <- a2 cpus:1
+            g <- a3 cpus:1
+            f <- a2 cpus:1
+        "#]],
+    );
+}
+
+#[test]
+fn an_empty_list_of_minimums_accepts_everything() {
+    check(
+        "framework f role=r | agent a mem:1 | cycle | update_framework f role=r min= | cycle",
+        expect![[r#"
+            nothing
+            f <- a mem:1
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_resource_provider_brings_is_the_agent_s() {
+    check(
+        "framework f role=r | agent a cpus:1;mem:64 | cycle | provider a disk:10;mem:100 | cycle | share r",
+        expect![[r#"
+            f <- a cpus:1; mem:64
+            f <- a mem:100; disk:10
+            r 1.0000
+        "#]],
+    );
+}
+
 // --- Operations --------------------------------------------------------------------------------------------
 
 #[test]
@@ -213,6 +251,23 @@ fn quota_is_for_top_level_roles_and_a_guarantee_is_within_the_limit() {
             error: `q/x` is below another role; quota is set for the top-level role, and counts for all below it
             error: role `q` cannot be guaranteed cpus:2, as its limit is 1
             error: `/x` is not a role: components between `/` must not be empty or `.`
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_offered_counts_as_consumed_once_it_is_used() {
+    check(
+        "framework f role=q/x | quota q g=cpus:9 | agent a1 cpus:4;mem:64 | agent a2 cpus:2;mem:64;cpus(q):1 | cycle
+         consumed q cpus | use f a1 | consumed q cpus | recover f a2 | consumed q cpus
+         remove_framework f | consumed q cpus",
+        expect![[r#"
+            f <- a1 cpus:4; mem:64
+            f <- a2 cpus:2; mem:64; cpus(reservations: [(STATIC,q)]):1
+            q cpus: 7 held, 1 consumed
+            q cpus: 7 held, 5 consumed
+            q cpus: 4 held, 5 consumed
+            q cpus: 0 held, 1 consumed
         "#]],
     );
 }

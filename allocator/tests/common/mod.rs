@@ -243,6 +243,15 @@ impl Cluster {
                 let conversion = Conversion { consumed: resources(word(2)), converted: resources(word(4)) };
                 self.allocator.update_available(&aid, &[conversion])
             }
+            // provider AGENT TOTAL: a resource provider of the agent
+            "provider" => self.allocator.add_resource_provider(&aid, &resources(word(2)), &[]),
+            "consumed" => {
+                let name = word(2).into();
+                let (held, used) =
+                    (self.allocator.held_by_role(id, &name), self.allocator.consumed_quota(id, &name));
+                out.push_str(&format!("{id} {name}: {held} held, {used} consumed\n"));
+                Ok(())
+            }
             "use" => {
                 let held = self.held.get(&(id.to_owned(), word(2).to_owned())).cloned().unwrap_or_default();
                 self.allocator.transition_offered_to_allocated(&fid, &agent_id(word(2)), &held)
