@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use allocator::{Allocation, AllocatorProcess};
 use api::internal::*;
-use api::v1::AgentId;
+use api::v1::{AgentId, Unavailability};
 use libprocess::http::RouteOptions;
 use libprocess::metrics::Counter;
 use libprocess::{Context, Id, Message, Pid, Process, Promise, Time, Upid};
@@ -407,6 +407,7 @@ impl Master {
             for framework in allocation.frameworks {
                 cluster.offer(&framework.framework_id, framework.offers);
             }
+            cluster.ask_to_leave(allocation.inverse_offers);
         });
     }
 
@@ -437,6 +438,12 @@ impl Master {
             AllocatorCall::Recover { framework_id, agent_id, resources, filters, allocated } => {
                 allocator.recover_resources(framework_id, agent_id, resources, filters, allocated, ctx);
             }
+            AllocatorCall::UpdateUnavailability { agent_id, unavailability } => {
+                allocator.update_unavailability(agent_id, unavailability, ctx);
+            }
+            AllocatorCall::UpdateInverseOffer { framework_id, agent_id, status, filters } => {
+                allocator.update_inverse_offer(agent_id, framework_id, status, filters, ctx);
+            }
             AllocatorCall::Suppress { id, roles } => {
                 allocator.suppress_offers(id, roles.into_iter().collect(), ctx)
             }
@@ -466,6 +473,16 @@ impl Master {
             fatal.set(why);
         }
         ctx.terminate_self();
+    }
+
+    /// See [`Cluster::set_unavailability`].
+    pub fn set_unavailability(
+        &mut self,
+        agent_id: &AgentId,
+        unavailability: Option<Unavailability>,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        self.event(ctx, |cluster| cluster.set_unavailability(agent_id, unavailability))
     }
 
     /// How many agents are registered. This and what follows is for tests and tools in the same program.
@@ -505,6 +522,8 @@ fn tell_driver(to: &Upid, event: FrameworkEvent, ctx: &mut Context<Master>) {
         FrameworkEvent::Reregistered(m) => ctx.send(to, m),
         FrameworkEvent::Offers(m) => ctx.send(to, m),
         FrameworkEvent::Rescind(m) => ctx.send(to, m),
+        FrameworkEvent::InverseOffers(m) => ctx.send(to, m),
+        FrameworkEvent::RescindInverse(m) => ctx.send(to, m),
         FrameworkEvent::Status(m) => ctx.send(to, *m),
         FrameworkEvent::LostAgent(m) => ctx.send(to, m),
         FrameworkEvent::ExitedExecutor(m) => ctx.send(to, m),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use api::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
 use api::resources::Resources;
-use api::v1::{AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, TaskId, agent_info};
+use api::v1::{
+    Address, AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, TaskId, Unavailability, Url,
+    agent_info,
+};
 use imbl::{OrdMap, OrdSet};
 use indexmap::{IndexMap, IndexSet};
 use libprocess::{Time, Upid};
@@ -50,6 +53,10 @@ pub struct Agent {
     pub tasks: OrdSet<(FrameworkId, TaskId)>,
     /// Offers of its resources.
     pub offers: OrdSet<OfferId>,
+    /// When it is going to be unavailable.
+    pub unavailability: Option<Unavailability>,
+    /// Wishes that a framework leave it.
+    pub inverse_offers: OrdSet<OfferId>,
     /// Tasks a framework wants killed. The order is repeated when the agent comes back, as it may not have
     /// heard it.
     pub killed: OrdSet<(FrameworkId, TaskId)>,
@@ -58,6 +65,20 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Where it is reached over HTTP.
+    pub fn url(&self) -> Url {
+        Url {
+            scheme: "http".into(),
+            address: Address {
+                hostname: Some(self.info.hostname.clone()),
+                ip: Some(self.pid.address().ip().to_string()),
+                port: self.pid.address().port().into(),
+            },
+            path: Some(format!("/{}", self.pid.id())),
+            ..Url::default()
+        }
+    }
+
     /// All that is used here.
     pub fn total_used(&self) -> Resources {
         crate::frameworks::sum(self.used.values())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use api::internal::FrameworkErrorMessage;
 use api::resources::Resources;
 use api::v1::task_status::{Reason, Source};
-use api::v1::{AgentId, Filters, FrameworkId, MasterInfo, TaskId, TaskState};
+use api::v1::{AgentId, Filters, FrameworkId, MasterInfo, TaskId, TaskState, TimeInfo};
 use imbl::OrdMap;
 use libprocess::{Time, Upid};
 
@@ -20,6 +20,7 @@ use crate::agents::{Agent, Agents};
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEvent};
 use crate::frameworks::{Framework, Frameworks};
 use crate::ids::Ids;
+use crate::maintenance::InverseOffers;
 use crate::offers::Offers;
 use crate::tasks::is_terminal;
 
@@ -68,6 +69,8 @@ pub struct Cluster {
     pub agents: Agents,
     /// The outstanding offers.
     pub offers: Offers,
+    /// The outstanding inverse offers.
+    pub inverse_offers: InverseOffers,
     /// How many agents the registry had when this master took over.
     pub(crate) admitted_at_recovery: usize,
     /// A reason to end this master's service, found by an event.
@@ -88,6 +91,7 @@ impl Cluster {
             frameworks: Frameworks::default(),
             agents: Agents::default(),
             offers: OrdMap::new(),
+            inverse_offers: OrdMap::new(),
             admitted_at_recovery: 0,
             fatal: None,
             now: Time::EPOCH,
@@ -362,6 +366,22 @@ impl Cluster {
                 return Err(format!("agent {id} has {}, but more is used or offered", agent.total));
             }
         }
+        for (id, offer) in &self.inverse_offers {
+            let (framework, agent) =
+                (self.frameworks.get(&offer.framework_id), self.agents.get(&offer.agent_id));
+            let asked = framework.is_some_and(|it| it.active && it.inverse_offers.contains(id));
+            let planned = agent.is_some_and(|it| {
+                it.inverse_offers.contains(id) && it.unavailability == Some(offer.unavailability)
+            });
+            if !asked || !planned {
+                return Err(format!("inverse offer {id} is not known to its framework or its agent"));
+            }
+        }
+        let by_framework: usize = self.frameworks.registered.values().map(|it| it.inverse_offers.len()).sum();
+        let by_agent: usize = self.agents.registered.values().map(|it| it.inverse_offers.len()).sum();
+        if by_framework != self.inverse_offers.len() || by_agent != self.inverse_offers.len() {
+            return Err("frameworks or agents list inverse offers that are not there".into());
+        }
         for (id, offer) in &self.offers {
             let known = self.frameworks.get(offer.framework_id()).is_some_and(|it| it.offers.contains(id))
                 && self.agents.get(offer.agent_id()).is_some_and(|it| it.offers.contains(id));
@@ -390,6 +410,11 @@ impl Cluster {
     pub(crate) fn agent_of(&self, id: &AgentId, from: &Upid) -> Option<&Agent> {
         self.agents.get(id).filter(|agent| agent.pid == *from)
     }
+}
+
+/// A moment as messages and the registry have it.
+pub(crate) fn time_info(time: Time) -> TimeInfo {
+    TimeInfo { nanoseconds: i64::try_from(time.as_nanos()).unwrap_or(i64::MAX) }
 }
 
 /// Takes `resources` off the entry of `key`, and the entry away when nothing is left.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use allocator::Quota;
 use api::internal::*;
 use api::resources::Resources;
+use api::v1::allocator::InverseOfferStatus;
 use api::v1::{
-    AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, OfferId, Request, WeightInfo, agent_info,
-    scheduler,
+    AgentId, AgentInfo, Filters, FrameworkId, FrameworkInfo, OfferId, Request, Unavailability, WeightInfo,
+    agent_info, scheduler,
 };
 use libprocess::Upid;
 use uuid::Uuid;
@@ -34,6 +35,8 @@ pub enum FrameworkEvent {
     Reregistered(FrameworkReregisteredMessage),
     Offers(ResourceOffersMessage),
     Rescind(RescindResourceOfferMessage),
+    InverseOffers(InverseOffersMessage),
+    RescindInverse(RescindInverseOfferMessage),
     Status(Box<StatusUpdateMessage>),
     LostAgent(LostSlaveMessage),
     ExitedExecutor(ExitedExecutorMessage),
@@ -123,6 +126,18 @@ pub enum AllocatorCall {
         resources: Resources,
         filters: Option<Filters>,
         allocated: bool,
+    },
+    /// When an agent is going to be unavailable.
+    UpdateUnavailability {
+        agent_id: AgentId,
+        unavailability: Option<Unavailability>,
+    },
+    /// A framework answered an inverse offer, or (without a status) has it no more.
+    UpdateInverseOffer {
+        framework_id: FrameworkId,
+        agent_id: AgentId,
+        status: Option<InverseOfferStatus>,
+        filters: Option<Filters>,
     },
     Suppress {
         id: FrameworkId,

@@ -50,6 +50,8 @@ pub struct Framework {
     pub executors: OrdMap<(AgentId, ExecutorId), Arc<ExecutorInfo>>,
     /// Its outstanding offers.
     pub offers: OrdSet<OfferId>,
+    /// What it was asked to leave and has not answered.
+    pub inverse_offers: OrdSet<OfferId>,
     /// What its tasks and executors hold on each agent.
     pub used: OrdMap<AgentId, Resources>,
 }
@@ -126,6 +128,7 @@ impl Framework {
             completed_tasks: Vector::new(),
             executors: OrdMap::new(),
             offers: OrdSet::new(),
+            inverse_offers: OrdSet::new(),
             used: OrdMap::new(),
         }
     }

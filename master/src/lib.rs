@@ -15,6 +15,7 @@ mod gauges;
 mod http;
 mod ids;
 mod intake;
+pub mod maintenance;
 mod observer;
 mod offering;
 pub mod offers;

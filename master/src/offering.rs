@@ -6,7 +6,7 @@ use allocator::AgentAllocation;
 use api::internal::{RescindResourceOfferMessage, ResourceOffersMessage};
 use api::resources::{Resources, downgrade_all};
 use api::v1::resource::AllocationInfo;
-use api::v1::{Address, AgentId, Filters, FrameworkId, Offer, OfferId, Url};
+use api::v1::{AgentId, Filters, FrameworkId, Offer, OfferId};
 
 use crate::agents::Agent;
 use crate::capabilities::FrameworkCapabilities;
@@ -78,17 +78,29 @@ impl Cluster {
         self.discard_offer(id, None);
     }
 
-    /// Takes back all offers of an agent's resources.
+    /// Takes back all offers of an agent's resources, and the wishes that frameworks leave it.
     pub(crate) fn rescind_offers_of_agent(&mut self, agent_id: &AgentId) {
-        let offers = self.agents.get(agent_id).map(|agent| agent.offers.clone()).unwrap_or_default();
+        let Some(agent) = self.agents.get(agent_id) else { return };
+        let (offers, inverse_offers) = (agent.offers.clone(), agent.inverse_offers.clone());
         for id in &offers {
             self.rescind_offer(id);
         }
+        for id in &inverse_offers {
+            self.rescind_inverse_offer(id);
+        }
     }
 
-    /// Takes back a framework's offers, with or without telling it.
+    /// Takes back a framework's offers and inverse offers, with or without telling it.
     pub(crate) fn withdraw_offers_of_framework(&mut self, framework_id: &FrameworkId, tell: bool) {
-        let offers = self.frameworks.get(framework_id).map(|it| it.offers.clone()).unwrap_or_default();
+        let Some(framework) = self.frameworks.get(framework_id) else { return };
+        let (offers, inverse_offers) = (framework.offers.clone(), framework.inverse_offers.clone());
+        for id in &inverse_offers {
+            if tell {
+                self.rescind_inverse_offer(id);
+            } else {
+                self.discard_inverse_offer(id);
+            }
+        }
         for id in &offers {
             if tell {
                 self.rescind_offer(id);
@@ -98,8 +110,9 @@ impl Cluster {
         }
     }
 
-    /// An offer was not answered in time.
+    /// An offer, or an inverse one, was not answered in time.
     pub fn offer_timed_out(&mut self, id: &OfferId) {
+        self.rescind_inverse_offer(id);
         if self.offers.contains_key(id) {
             tracing::info!(offer = %id, "offer timed out");
             self.rescind_offer(id);
@@ -114,21 +127,12 @@ fn compose(id: OfferId, framework: &Framework, agent: &Agent, role: &str, resour
         framework_id: framework.id.clone(),
         agent_id: agent.id.clone(),
         hostname: agent.info.hostname.clone(),
-        url: Some(Url {
-            scheme: "http".into(),
-            address: Address {
-                hostname: Some(agent.info.hostname.clone()),
-                ip: Some(agent.pid.address().ip().to_string()),
-                port: agent.pid.address().port().into(),
-            },
-            path: Some(format!("/{}", agent.pid.id())),
-            ..Url::default()
-        }),
+        url: Some(agent.url()),
         domain: agent.info.domain.clone(),
         resources: resources.to_messages(),
         attributes: agent.info.attributes.clone(),
         executor_ids: executors.map(|executors| executors.keys().cloned().collect()).unwrap_or_default(),
-        unavailability: None,
+        unavailability: agent.unavailability,
         allocation_info: Some(AllocationInfo { role: Some(role.to_owned()) }),
     }
 }

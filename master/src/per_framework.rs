@@ -148,6 +148,8 @@ pub(crate) fn event_name(event: &FrameworkEvent) -> &'static str {
         FrameworkEvent::Registered(_) | FrameworkEvent::Reregistered(_) => "events/subscribed",
         FrameworkEvent::Offers(_) => "events/offers",
         FrameworkEvent::Rescind(_) => "events/rescind",
+        FrameworkEvent::InverseOffers(_) => "events/inverse_offers",
+        FrameworkEvent::RescindInverse(_) => "events/rescind_inverse_offer",
         FrameworkEvent::Status(_) => "events/update",
         FrameworkEvent::LostAgent(_) | FrameworkEvent::ExitedExecutor(_) => "events/failure",
         FrameworkEvent::FromExecutor(_) => "events/message",

@@ -90,6 +90,14 @@ pub(crate) fn v1_event(event: FrameworkEvent, heartbeat_interval_secs: f64) -> E
         FrameworkEvent::Rescind(m) => {
             Event { rescind: Some(event::Rescind { offer_id: m.offer_id }), ..of(Type::Rescind) }
         }
+        FrameworkEvent::InverseOffers(m) => Event {
+            inverse_offers: Some(event::InverseOffers { inverse_offers: m.inverse_offers }),
+            ..of(Type::InverseOffers)
+        },
+        FrameworkEvent::RescindInverse(m) => Event {
+            rescind_inverse_offer: Some(event::RescindInverseOffer { inverse_offer_id: m.inverse_offer_id }),
+            ..of(Type::RescindInverseOffer)
+        },
         FrameworkEvent::Status(m) => {
             let update = m.update;
             let mut status = update.status;

@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, call, event};
-use api::v1::{FrameworkInfo, TaskState, framework_info};
-use libprocess::Node;
+use api::v1::{DurationInfo, Filters, FrameworkInfo, TaskState, TimeInfo, Unavailability, framework_info};
+use libprocess::{Node, Pid};
+use master::Master;
 use support::http::{Reply, SCHEDULER, Scheduler, get, request};
 use support::*;
 
 struct Cluster {
     node: Node,
+    master: Pid<Master>,
     agent: Seen,
     agent_id: String,
 }
@@ -25,7 +27,7 @@ impl Cluster {
         let master = master::start(&node, in_memory()).unwrap();
         let (_, agent) = Agent::spawn(&node, "slave(1)", master.pid.upid(), None);
         let agent_id = agent.expect("registered");
-        Cluster { node, agent, agent_id }
+        Cluster { node, master: master.pid, agent, agent_id }
     }
 
     fn address(&self) -> SocketAddr {
@@ -335,4 +337,54 @@ fn a_subscriber_that_does_not_read_is_cut_off() {
         assert!(std::time::Instant::now() < deadline, "the master goes on writing");
     }
     assert_eq!(get(cluster.address(), "/health").status, 200);
+}
+
+#[test]
+fn a_framework_is_asked_to_leave_an_agent_until_it_says_for_how_long_not_to() {
+    let cluster = Cluster::start();
+    let mut scheduler = Scheduler::subscribe(cluster.address(), &subscribe(framework()), false);
+    let offer = scheduler.wait(event::Type::Offers).offers.unwrap().offers.remove(0);
+    assert_eq!(offer.unavailability, None);
+    let launch = Operation {
+        r#type: Some(operation::Type::Launch.into()),
+        launch: Some(operation::Launch { task_infos: vec![command(&offer.agent_id, "t1")] }),
+        ..Default::default()
+    };
+    let accept = call::Accept { offer_ids: vec![offer.id], operations: vec![launch], filters: None };
+    scheduler.call(Call { accept: Some(accept), ..of(call::Type::Accept) });
+    scheduler.wait(event::Type::Update);
+
+    let unavailability = Unavailability {
+        start: TimeInfo { nanoseconds: 5 },
+        duration: Some(DurationInfo { nanoseconds: 9 }),
+    };
+    let id = offer.agent_id.clone();
+    cluster.master.call(move |master, ctx| {
+        master.set_unavailability(&id, Some(unavailability), ctx);
+    });
+    let leave = |scheduler: &mut Scheduler| {
+        scheduler.wait(event::Type::InverseOffers).inverse_offers.unwrap().inverse_offers.remove(0)
+    };
+    let first = leave(&mut scheduler);
+    assert_eq!(first.agent_id.as_ref(), Some(&offer.agent_id));
+    assert_eq!((first.unavailability, first.url), (unavailability, offer.url));
+    assert!(first.resources.is_empty());
+    let decline = |id, refuse_seconds| Call {
+        decline_inverse_offers: Some(call::DeclineInverseOffers {
+            inverse_offer_ids: vec![id],
+            filters: Some(Filters { refuse_seconds: Some(refuse_seconds) }),
+        }),
+        ..of(call::Type::DeclineInverseOffers)
+    };
+    assert_eq!(scheduler.call(decline(first.id.clone(), 0.0)).status, 202);
+    let second = leave(&mut scheduler);
+    assert_ne!(second.id, first.id);
+
+    // What was not answered is taken back when there is nothing to leave for.
+    let id = offer.agent_id.clone();
+    cluster.master.call(move |master, ctx| {
+        master.set_unavailability(&id, None, ctx);
+    });
+    let rescinded = scheduler.wait(event::Type::RescindInverseOffer).rescind_inverse_offer.unwrap();
+    assert_eq!(rescinded.inverse_offer_id, second.id);
 }

@@ -135,6 +135,8 @@ impl Cluster {
             executors: OrdMap::new(),
             tasks: OrdSet::new(),
             offers: OrdSet::new(),
+            unavailability: None,
+            inverse_offers: OrdSet::new(),
             killed: OrdSet::new(),
             resource_version,
         }

@@ -5,7 +5,7 @@ use api::v1::task_status::Reason;
 use api::v1::{AgentId, FrameworkId, TaskState};
 use libprocess::Upid;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, time_info};
 use crate::effect::{AllocatorCall, Continuation, Effect, FrameworkEvent, Timeout};
 use crate::registry::Kind;
 use crate::tasks::is_terminal;
@@ -94,7 +94,7 @@ impl Cluster {
         }
         tracing::info!(agent = %id, cause, "marking agent unreachable");
         self.agents.marking_unreachable.insert(id.clone());
-        let time = api::v1::TimeInfo { nanoseconds: i64::try_from(self.now.as_nanos()).unwrap_or(i64::MAX) };
+        let time = time_info(self.now);
         let operation = Kind::MarkUnreachable(crate::registry::Marked { agent_id: id.clone(), time }).into();
         let then = Continuation::MarkedUnreachable { id: id.clone(), at: self.now, cause };
         self.push(Effect::Registry { operation, then });
@@ -112,8 +112,7 @@ impl Cluster {
         }
         let Some(agent) = self.agents.get(id) else { return };
         let (pid, tasks) = (agent.pid.clone(), agent.tasks.clone());
-        let unreachable_time =
-            api::v1::TimeInfo { nanoseconds: i64::try_from(at.as_nanos()).unwrap_or(i64::MAX) };
+        let unreachable_time = time_info(at);
         for (framework_id, task_id) in &tasks {
             let Some(task) = self.task(framework_id, task_id).cloned() else { continue };
             if is_terminal(task.state()) {

@@ -1,14 +1,17 @@
-//! ACCEPT_INVERSE_OFFERS, DECLINE_INVERSE_OFFERS: answers to a planned maintenance. Without maintenance
-//! schedules there are no inverse offers outstanding, and answers to unknown ones are ignored.
+//! ACCEPT_INVERSE_OFFERS, DECLINE_INVERSE_OFFERS: answers to a planned maintenance.
 
+use api::v1::FrameworkId;
+use api::v1::allocator::inverse_offer_status::Status;
 use api::v1::scheduler::call::{AcceptInverseOffers, DeclineInverseOffers};
-use api::v1::{FrameworkId, OfferId};
 
 use crate::cluster::Cluster;
 
 impl Cluster {
     pub(crate) fn accept_inverse_offers(&mut self, framework_id: &FrameworkId, accept: AcceptInverseOffers) {
-        ignore(framework_id, &accept.inverse_offer_ids);
+        let filters = accept.filters.unwrap_or_default();
+        for id in &accept.inverse_offer_ids {
+            self.answer_inverse_offer(framework_id, id, Status::Accept, filters);
+        }
     }
 
     pub(crate) fn decline_inverse_offers(
@@ -16,12 +19,9 @@ impl Cluster {
         framework_id: &FrameworkId,
         decline: DeclineInverseOffers,
     ) {
-        ignore(framework_id, &decline.inverse_offer_ids);
-    }
-}
-
-fn ignore(framework_id: &FrameworkId, ids: &[OfferId]) {
-    for id in ids {
-        tracing::warn!(framework = %framework_id, inverse_offer = %id, "ignoring the answer to an unknown inverse offer");
+        let filters = decline.filters.unwrap_or_default();
+        for id in &decline.inverse_offer_ids {
+            self.answer_inverse_offer(framework_id, id, Status::Decline, filters);
+        }
     }
 }

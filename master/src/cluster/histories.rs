@@ -1,9 +1,9 @@
 //! Random histories: whatever happens in whatever order, the books agree, and nothing is lost between the
 //! master and its allocator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use allocator::AgentAllocation;
+use allocator::{AgentAllocation, InverseAllocation};
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::scheduler::{Call, call};
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::Cluster;
-use super::tests::{agent_capabilities, command, framework, launch, resources, rules};
+use super::tests::{agent_capabilities, command, framework, launch, resources, rules, unavailability};
 use crate::Ids;
 use crate::effect::{AllocatorCall, Connection, Effect, OfferOptions, Timeout};
 use crate::framework_life::Subscription;
@@ -36,6 +36,9 @@ enum Event {
     Kill { task: u8 },
     Teardown { framework: u8 },
     Timeout { which: u8 },
+    Plan { agent: u8, start: Option<i64> },
+    Ask { framework: u8, agent: u8 },
+    Answer { which: u8, accept: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -56,6 +59,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(|task| Event::Kill { task }),
         1 => n().prop_map(|framework| Event::Teardown { framework }),
         1 => n().prop_map(|which| Event::Timeout { which }),
+        2 => (n(), proptest::option::of(0..2i64)).prop_map(|(agent, start)| Event::Plan { agent, start }),
+        2 => (n(), n()).prop_map(|(framework, agent)| Event::Ask { framework, agent }),
+        1 => (n(), any::<bool>()).prop_map(|(which, accept)| Event::Answer { which, accept }),
     ]
 }
 
@@ -64,6 +70,8 @@ struct History {
     registry: Registry,
     /// What the allocator believes each framework holds on each agent.
     held: BTreeMap<(FrameworkId, AgentId), Resources>,
+    /// Whom the allocator believes to have been asked to leave where, and not to have answered.
+    asked: BTreeSet<(FrameworkId, AgentId)>,
     waits: Vec<Timeout>,
     n_tasks: usize,
 }
@@ -109,9 +117,21 @@ impl History {
                     *self.held.entry((framework_id, id.clone())).or_default() += &resources;
                 }
             }
-            AllocatorCall::RemoveAgent(id) => self.held.retain(|(_, agent_id), _| *agent_id != id),
+            AllocatorCall::RemoveAgent(id) => {
+                self.held.retain(|(_, agent_id), _| *agent_id != id);
+                self.asked.retain(|(_, agent_id)| *agent_id != id);
+            }
             AllocatorCall::RemoveFramework(id) => {
                 self.held.retain(|(framework_id, _), _| *framework_id != id)
+            }
+            AllocatorCall::DeactivateFramework(id) => {
+                self.asked.retain(|(framework_id, _)| *framework_id != id)
+            }
+            AllocatorCall::UpdateUnavailability { agent_id, .. } => {
+                self.asked.retain(|(_, asked)| *asked != agent_id);
+            }
+            AllocatorCall::UpdateInverseOffer { framework_id, agent_id, .. } => {
+                self.asked.remove(&(framework_id, agent_id));
             }
             AllocatorCall::Recover { framework_id, agent_id, resources, .. } => {
                 // What an agent brought along when it was gone from the allocator already.
@@ -138,6 +158,9 @@ impl History {
                 &offer.resources;
         }
         assert_eq!(out, self.held, "the master and its allocator disagree");
+        let asked = self.cluster.inverse_offers.values();
+        let asked: BTreeSet<_> = asked.map(|it| (it.framework_id.clone(), it.agent_id.clone())).collect();
+        assert_eq!(asked, self.asked, "the master and its allocator disagree on who was asked to leave");
         let registered: Vec<_> = self.cluster.agents.registered.keys().collect();
         let admitted: Vec<_> = self.registry.admitted().map(|(id, _)| id).collect();
         assert_eq!(registered, admitted, "what is registered is what the registry holds");
@@ -270,6 +293,37 @@ impl History {
                     self.cluster.remove_framework(&id);
                 }
             }
+            Event::Plan { agent, start } => {
+                if let Some(id) = self.agent(agent) {
+                    self.cluster.set_unavailability(&id, start.map(unavailability));
+                }
+            }
+            Event::Ask { framework, agent } => self.ask(framework, agent),
+            Event::Answer { which, accept } => {
+                let outstanding = self.cluster.inverse_offers.iter();
+                let outstanding = outstanding.map(|(id, it)| (id.clone(), it.framework_id.clone()));
+                let Some((id, framework_id)) = nth(outstanding, which) else { return };
+                let inverse_offer_ids = vec![id];
+                let call = match accept {
+                    true => Call {
+                        r#type: Some(call::Type::AcceptInverseOffers.into()),
+                        accept_inverse_offers: Some(call::AcceptInverseOffers {
+                            inverse_offer_ids,
+                            filters: None,
+                        }),
+                        ..Call::default()
+                    },
+                    false => Call {
+                        r#type: Some(call::Type::DeclineInverseOffers.into()),
+                        decline_inverse_offers: Some(call::DeclineInverseOffers {
+                            inverse_offer_ids,
+                            filters: None,
+                        }),
+                        ..Call::default()
+                    },
+                };
+                self.call(&framework_id, call);
+            }
             Event::Timeout { which } => {
                 if self.waits.is_empty() {
                     return;
@@ -320,6 +374,20 @@ impl History {
         self.cluster.reregister_agent(&pid(host), message);
     }
 
+    /// What an allocator does about an agent for which something is planned: ask a framework once.
+    fn ask(&mut self, framework: u8, agent: u8) {
+        let (Some(framework_id), Some(agent_id)) = (self.framework(framework), self.agent(agent)) else {
+            return;
+        };
+        let active = self.cluster.frameworks.get(&framework_id).is_some_and(|it| it.active);
+        let planned = self.cluster.agents.get(&agent_id).and_then(|it| it.unavailability);
+        if let Some(unavailability) = planned.filter(|_| active)
+            && self.asked.insert((framework_id.clone(), agent_id.clone()))
+        {
+            self.cluster.ask_to_leave(vec![InverseAllocation { framework_id, agent_id, unavailability }]);
+        }
+    }
+
     /// What an allocator does: all that is free on an agent.
     fn offer(&mut self, framework: u8, agent: u8) {
         let (Some(framework_id), Some(agent_id)) = (self.framework(framework), self.agent(agent)) else {
@@ -350,7 +418,7 @@ proptest! {
         let mut cluster = Cluster::new(info, Ids::new(Uuid::nil()), rules());
         cluster.at(Time::from_secs_f64(1.0));
         let mut history =
-            History { cluster, registry: Registry::default(), held: BTreeMap::new(), waits: Vec::new(), n_tasks: 0 };
+            History { cluster, registry: Registry::default(), held: BTreeMap::new(), asked: BTreeSet::new(), waits: Vec::new(), n_tasks: 0 };
         for event in events {
             history.happen(event);
             history.settle();

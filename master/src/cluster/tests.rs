@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use allocator::constraints::RegexLimits;
-use allocator::{AgentAllocation, Quota};
+use allocator::{AgentAllocation, InverseAllocation, Quota};
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, call};
 use api::v1::{
-    AgentInfo, CommandInfo, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo, TaskState, TaskStatus,
-    WeightInfo, agent_info, framework_info,
+    AgentInfo, CommandInfo, Filters, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo, TaskState,
+    TaskStatus, TimeInfo, Unavailability, WeightInfo, agent_info, framework_info,
 };
 use expect_test::{Expect, expect};
 use libprocess::{Time, Upid};
@@ -96,6 +96,15 @@ impl World {
                         let resources = resources.unallocated();
                         self.log.push_str(&format!("  recovered {from} {resources}{filter}\n"));
                     }
+                    Effect::Allocator(AllocatorCall::UpdateUnavailability { unavailability, .. }) => {
+                        let start = unavailability.map(|it| it.start.nanoseconds);
+                        self.log.push_str(&format!("  unavailable from {start:?}\n"));
+                    }
+                    Effect::Allocator(AllocatorCall::UpdateInverseOffer { status, filters, .. }) => {
+                        let status = status.map(|it| (it.status(), it.timestamp.nanoseconds / 1_000_000_000));
+                        let filter = filters.map(|it| it.refuse_seconds());
+                        self.log.push_str(&format!("  answered {status:?} filter={filter:?}\n"));
+                    }
                     Effect::Registry { operation, then } => {
                         let result = self.registry.apply(&operation);
                         self.cluster.registry_done(then, result);
@@ -123,6 +132,14 @@ impl World {
                 format!("offers {}", m.offers.iter().map(one).collect::<Vec<_>>().join(", "))
             }
             FrameworkEvent::Rescind(m) => format!("rescind {}", tail(&m.offer_id.value)),
+            FrameworkEvent::InverseOffers(m) => {
+                let one = |offer: &api::v1::InverseOffer| {
+                    let (agent, start) = (offer.agent_id.as_ref().unwrap(), offer.unavailability.start);
+                    format!("{} {} from {}", tail(&offer.id.value), tail(&agent.value), start.nanoseconds)
+                };
+                format!("leave {}", m.inverse_offers.iter().map(one).collect::<Vec<_>>().join(", "))
+            }
+            FrameworkEvent::RescindInverse(m) => format!("stay {}", tail(&m.inverse_offer_id.value)),
             FrameworkEvent::Status(m) => {
                 let status = &m.update.status;
                 let reason =
@@ -210,6 +227,42 @@ impl World {
         self.cluster.offer(&id("0000").into(), vec![allocation]);
         self.settle();
         self
+    }
+
+    /// The operator plans that S0 will be away from that moment.
+    fn plan(&mut self, start: Option<i64>) -> &mut Self {
+        self.log.push_str(&format!("plan {start:?}\n"));
+        assert!(self.cluster.set_unavailability(&id("S0").into(), start.map(unavailability)));
+        self.settle();
+        self
+    }
+
+    /// The allocator asks the framework to leave S0.
+    fn ask(&mut self, start: i64) -> &mut Self {
+        self.log.push_str("ask\n");
+        self.cluster.ask_to_leave(vec![InverseAllocation {
+            framework_id: id("0000").into(),
+            agent_id: id("S0").into(),
+            unavailability: unavailability(start),
+        }]);
+        self.settle();
+        self
+    }
+
+    fn answer(&mut self, accept: bool, offer: &str, filters: Option<Filters>) -> &mut Self {
+        let inverse_offer_ids = vec![id(offer).into()];
+        self.call(match accept {
+            true => Call {
+                r#type: Some(call::Type::AcceptInverseOffers.into()),
+                accept_inverse_offers: Some(call::AcceptInverseOffers { inverse_offer_ids, filters }),
+                ..Call::default()
+            },
+            false => Call {
+                r#type: Some(call::Type::DeclineInverseOffers.into()),
+                decline_inverse_offers: Some(call::DeclineInverseOffers { inverse_offer_ids, filters }),
+                ..Call::default()
+            },
+        })
     }
 
     fn call(&mut self, call: Call) -> &mut Self {
@@ -319,6 +372,10 @@ pub(super) fn agent_capabilities() -> Vec<agent_info::Capability> {
     [MultiRole, HierarchicalRole, ReservationRefinement]
         .map(|it| agent_info::Capability { r#type: Some(it.into()) })
         .to_vec()
+}
+
+pub(super) fn unavailability(start: i64) -> Unavailability {
+    Unavailability { start: TimeInfo { nanoseconds: start }, duration: None }
 }
 
 fn tail(id: &str) -> &str {
@@ -854,5 +911,98 @@ fn operations_that_are_not_carried_out_say_so() {
         ACCEPT
         -> framework operation Some("op") OPERATION_ERROR
           recovered offered cpus:4; mem:1024 filter=5
+    "#]]);
+}
+
+#[test]
+fn frameworks_are_asked_to_leave_and_answer() {
+    let mut world = World::running(framework());
+    world.offer("S0", "cpus:3;mem:960").plan(Some(7)).ask(7).ask(7);
+    world.answer(false, "O2", None).answer(false, "O2", None);
+    world.ask(7).answer(true, "O3", Some(Filters { refuse_seconds: Some(60.0) }));
+    let offer = world.offer("S0", "cpus:3;mem:960").cluster.offers.get_max().unwrap().1.clone();
+    assert_eq!(offer.offer.unavailability, Some(unavailability(7)));
+    world.expect(expect![[r#"
+        -> framework offers O1 cpus:3; mem:960
+        plan Some(7)
+        -> framework rescind O1
+          recovered offered cpus:3; mem:960
+          unavailable from Some(7)
+        ask
+        -> framework leave O2 S0 from 7
+        ask
+        DECLINE_INVERSE_OFFERS
+          answered Some((Decline, 100)) filter=Some(5.0)
+        DECLINE_INVERSE_OFFERS
+        ask
+        -> framework leave O3 S0 from 7
+        ACCEPT_INVERSE_OFFERS
+          answered Some((Accept, 100)) filter=Some(60.0)
+        -> framework offers O4 cpus:3; mem:960
+    "#]]);
+}
+
+#[test]
+fn a_wish_that_does_not_hold_any_more_is_taken_back() {
+    let mut world = World::with(Rules { offer_timeout: Some(Duration::from_secs(30)), ..rules() });
+    world.stream(framework()).agent(1, "cpus:4;mem:1024").plan(Some(7)).ask(7);
+    // Another plan, and one that was made meanwhile.
+    world.plan(Some(8)).ask(7).ask(8).plan(Some(8));
+    let Some(Timeout::Offer(last)) = world.waits.last().cloned() else { panic!("no wait") };
+    world.cluster.offer_timed_out(&last);
+    world.settle();
+    // Whoever takes over knows nothing of what the one before it was asked, and is asked by itself.
+    world.ask(8).subscribe(
+        Connection::Stream(Uuid::from_u128(2)),
+        FrameworkInfo { id: Some(id("0000").into()), ..framework() },
+        false,
+    );
+    world.ask(8).plan(None);
+    assert!(world.cluster.inverse_offers.is_empty());
+    assert!(!world.cluster.set_unavailability(&id("S9").into(), None));
+    world.plan(Some(9)).ask(9);
+    world.log.push_str("agent gone\n");
+    world.cluster.agent_exited(&pid(1));
+    world.settle();
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework registered 0000
+        agent at 1
+        -> agent registered S0
+        plan Some(7)
+          unavailable from Some(7)
+        ask
+        -> framework leave O0 S0 from 7
+        plan Some(8)
+        -> framework stay O0
+          answered None filter=None
+          unavailable from Some(8)
+        ask
+        ask
+        -> framework leave O1 S0 from 8
+        plan Some(8)
+        -> framework stay O1
+          answered None filter=None
+        ask
+        -> framework leave O2 S0 from 8
+        SUBSCRIBE
+        -> framework error: Framework failed over
+        hangup
+          answered None filter=None
+        -> framework registered 0000
+        -> agent framework 0000 is f
+        ask
+        -> framework leave O3 S0 from 8
+        plan None
+        -> framework stay O3
+          answered None filter=None
+          unavailable from None
+        plan Some(9)
+          unavailable from Some(9)
+        ask
+        -> framework leave O4 S0 from 9
+        agent gone
+        -> framework stay O4
+          answered None filter=None
     "#]]);
 }

@@ -32,6 +32,8 @@ fn agent(n: usize) -> Arc<Agent> {
         executors: OrdMap::new(),
         tasks: Default::default(),
         offers: Default::default(),
+        unavailability: None,
+        inverse_offers: Default::default(),
         killed: Default::default(),
         resource_version: None,
     })
