@@ -351,6 +351,7 @@ impl AllocatorProcess {
 impl Process for AllocatorProcess {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         self.metrics = Some(Metrics::new(ctx));
+        Self::install_explanations(ctx);
         ctx.delay(self.state.options().allocation_interval, Self::run_on_interval);
     }
 }

@@ -93,7 +93,7 @@ impl Candidate<'_> {
         }
     }
 
-    fn may_have(&self, entry: &Entry) -> bool {
+    pub(crate) fn may_have(&self, entry: &Entry) -> bool {
         let framework = self.framework.capabilities;
         entry.is_allocatable_to(&self.role.name)
             && (framework.revocable_resources || !entry.is_revocable())

@@ -8,23 +8,31 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::Allocator;
 use crate::amounts::Amounts;
-use crate::candidate::{Candidate, Cut};
+use crate::candidate::{Candidate, Cut, Unfit};
 use crate::cycle::{Run, Stage};
 use crate::keys::{AgentKey, ClientKey, QuotaKey};
 use crate::quota::Ledger;
 use crate::sorter::SorterKind;
 
 /// The answer to whether a client is offered something of an agent.
-enum Answer {
+pub(crate) enum Answer {
     /// All that is left.
     Everything,
     Offer(Resources),
     /// Nothing of this, nor of less.
-    No,
+    No(Why),
     /// Nothing as long as limits and headroom do not allow more.
     HeldBack,
     /// Nothing in this stage.
     NotNow,
+}
+
+/// Why it is a "no", for those who ask afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Unfit(Unfit),
+    /// The framework refused it, and that still holds.
+    Refused,
 }
 
 impl Allocator {
@@ -101,7 +109,7 @@ impl Allocator {
                     }
                     // Once something was chosen a "no" is one to what is left only, and the agent remembers
                     // nothing of that.
-                    Answer::No if chosen.is_empty() && asked_about_all => {
+                    Answer::No(_) if chosen.is_empty() && asked_about_all => {
                         declined.push(client);
                         None
                     }
@@ -113,7 +121,7 @@ impl Allocator {
                         held_back.push(client);
                         None
                     }
-                    Answer::No | Answer::HeldBack | Answer::NotNow => None,
+                    Answer::No(_) | Answer::HeldBack | Answer::NotNow => None,
                 };
                 let Some(offer) = offer else { continue };
                 if state.traits.shared {
@@ -195,7 +203,7 @@ impl Allocator {
         out
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         candidate: &Candidate<'_>,
         client: ClientKey,
@@ -204,9 +212,12 @@ impl Allocator {
         stage: Stage,
     ) -> (Answer, Cut<'static>) {
         let nothing = || Cut::default();
-        let Ok(whole) = candidate.whole(left, &self.options) else { return (Answer::No, nothing()) };
+        let whole = match candidate.whole(left, &self.options) {
+            Ok(whole) => whole,
+            Err(unfit) => return (Answer::No(Why::Unfit(unfit)), nothing()),
+        };
         if self.filters.hide(client, agent, &whole) {
-            return (Answer::No, nothing());
+            return (Answer::No(Why::Refused), nothing());
         }
         if self.ledger.is_empty() {
             return (Answer::of(whole), nothing());
@@ -237,26 +248,34 @@ impl Allocator {
 
     /// What would be offered to a client if the agent were looked at for it alone now.
     pub(crate) fn would_offer(&self, client: ClientKey, agent: AgentKey) -> Option<Resources> {
+        self.verdict(client, agent)?.0.offer(&self.agents[agent.0].available)
+    }
+
+    /// The answer a client would get if the agent were looked at for it alone now; `None` if nobody would.
+    pub(crate) fn verdict(&self, client: ClientKey, agent: AgentKey) -> Option<(Answer, Cut<'static>)> {
         if !self.can_be_offered(agent) {
             return None;
         }
-        let client_state = &self.clients[client.0];
-        let candidate = Candidate {
-            agent: &self.agents[agent.0],
-            framework: &self.frameworks[client_state.framework.0],
-            role: &self.roles[client_state.role.0],
-            client: client_state,
-        };
-        let quota = candidate.role.quota;
-        let guaranteed = quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0));
-        let stages = [(Stage::Guarantees, guaranteed), (Stage::FairShare, true)];
-        stages.into_iter().filter(|(_, due)| *due).find_map(|(stage, _)| {
-            match self.ask(&candidate, client, agent, &candidate.agent.available, stage).0 {
-                Answer::Offer(offer) => Some(offer),
-                Answer::Everything => Some(candidate.agent.available.clone()),
-                _ => None,
+        let candidate = self.candidate(client, agent);
+        let guaranteed = candidate.role.quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0));
+        let ask = |stage| self.ask(&candidate, client, agent, &candidate.agent.available, stage);
+        if guaranteed {
+            let (answer, cut) = ask(Stage::Guarantees);
+            if matches!(answer, Answer::Everything | Answer::Offer(_)) {
+                return Some((answer, cut));
             }
-        })
+        }
+        Some(ask(Stage::FairShare))
+    }
+
+    pub(crate) fn candidate(&self, client: ClientKey, agent: AgentKey) -> Candidate<'_> {
+        let client = &self.clients[client.0];
+        Candidate {
+            agent: &self.agents[agent.0],
+            framework: &self.frameworks[client.framework.0],
+            role: &self.roles[client.role.0],
+            client,
+        }
     }
 }
 
@@ -266,6 +285,15 @@ impl Answer {
         match offer {
             Cow::Borrowed(_) => Answer::Everything,
             Cow::Owned(offer) => Answer::Offer(offer),
+        }
+    }
+
+    /// What is offered when `left` was left, if anything.
+    pub(crate) fn offer(self, left: &Resources) -> Option<Resources> {
+        match self {
+            Answer::Everything => Some(left.clone()),
+            Answer::Offer(offer) => Some(offer),
+            Answer::No(_) | Answer::HeldBack | Answer::NotNow => None,
         }
     }
 }

@@ -126,6 +126,11 @@ impl Constraints {
         self.0.is_empty()
     }
 
+    /// Whether there are any for the role.
+    pub fn is_for(&self, role: &str) -> bool {
+        self.0.contains_key(role)
+    }
+
     /// Whether the role wants offers of that agent: one of its groups holds, with all that is in it.
     pub fn allow(&self, role: &str, agent: AgentView<'_>) -> bool {
         let holds = |group: &Vec<Constraint>| group.iter().all(|constraint| constraint.holds(agent));

@@ -17,6 +17,14 @@ pub enum AllocatorError {
     /// An id that cannot stand among the clients of a role.
     #[error("`{0}` is not the id of a framework: it must not be empty or `.`, nor contain `/`")]
     InvalidFrameworkId(String),
+    /// A framework that has nothing to do with a role.
+    #[error("framework {framework_id} is neither subscribed to role `{role}` nor holds anything in it")]
+    NotInRole {
+        /// Which framework.
+        framework_id: String,
+        /// Which role.
+        role: String,
+    },
     /// An agent was added twice.
     #[error("agent {0} was added already; update it instead")]
     KnownAgent(String),

@@ -125,10 +125,20 @@ impl Filters {
 
     /// Whether the client refused all of `offer`.
     pub(crate) fn hide(&self, client: ClientKey, agent: AgentKey, offer: &Resources) -> bool {
-        self.agents.get(agent.0).is_some_and(|here| {
-            here.clients.contains(client.0)
-                && here.of_client(slot(client.0)).any(|(_, refusal)| refusal.resources.contains(offer))
-        })
+        self.hiding(client, agent, offer).next().is_some()
+    }
+
+    /// Until when the client refuses `offer`, and as part of what: for each of its refusals that contain it.
+    pub(crate) fn hiding<'f>(
+        &'f self,
+        client: ClientKey,
+        agent: AgentKey,
+        offer: &'f Resources,
+    ) -> impl Iterator<Item = (Time, &'f Resources)> {
+        let here = self.agents.get(agent.0).filter(|here| here.clients.contains(client.0));
+        let refusals = here.into_iter().flat_map(move |here| here.of_client(slot(client.0)));
+        let hiding = refusals.filter(|(_, refusal)| refusal.resources.contains(offer));
+        hiding.map(|(_, refusal)| (refusal.until, &*refusal.resources))
     }
 
     /// `resources`, shared with another refusal of the same on that agent if the first that comes to hand is

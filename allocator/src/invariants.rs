@@ -38,6 +38,10 @@ impl Allocator {
                 return Err(format!("the pool's {} is not the sum over agents", self.pool.name_of(id)));
             }
         }
+        for (agent, _) in &self.agents {
+            let mut clients = self.clients.iter().map(|(client, _)| ClientKey(client));
+            clients.try_for_each(|client| self.check_explanation(client, AgentKey(agent)))?;
+        }
         self.check_quota()?;
         self.check_roles()?;
         self.check_clients()

@@ -23,6 +23,7 @@ pub mod constraints;
 mod cycle;
 mod error;
 mod events;
+pub mod explain;
 mod filters;
 mod frameworks;
 mod invariants;

@@ -112,6 +112,11 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         }
     }
 
+    /// The weight of a path, whether it is in the tree or not.
+    pub fn weight(&self, path: &str) -> f64 {
+        self.weights.get(path).copied().unwrap_or(1.0)
+    }
+
     /// Every path in the tree, each before those below it, siblings by name.
     pub fn branches<'a>(&'a self, pool: &'a Pool) -> impl Iterator<Item = Branch<'a, K>> {
         let mut stack = vec![self.root];
