@@ -182,11 +182,14 @@ impl Agent {
 
     /// Notes that somebody, client or stranger, holds `resources` more.
     pub(crate) fn take(&mut self, resources: &Resources) {
-        let resources = exclusive(resources);
+        let alone = |entry: &&Entry| !entry.is_shared();
         // Most often it is all there is.
-        if resources.iter().eq(self.available.iter()) {
-            self.available = Resources::new();
-        } else if self.available.contains(&resources) {
+        if resources.iter().filter(alone).eq(self.available.iter().filter(alone)) {
+            self.available = self.available.shared();
+            return;
+        }
+        let resources = exclusive(resources);
+        if self.available.contains(&resources) {
             self.available -= &resources;
         } else {
             self.recompute();
@@ -197,8 +200,10 @@ impl Agent {
     pub(crate) fn put_back(&mut self, resources: &Resources) {
         if self.overcommitted {
             self.recompute();
+        } else if resources.iter().any(Entry::is_shared) {
+            self.available.extend(resources.iter().filter(|entry| !entry.is_shared()).cloned());
         } else {
-            self.available += &*exclusive(resources);
+            self.available += resources;
         }
     }
 
@@ -219,13 +224,14 @@ impl Agent {
     /// Forgets who declined what if more is available now than when they did, and for whom something was held
     /// back if anything else is.
     pub(crate) fn review_declined(&mut self) {
+        if self.declined_of == self.available {
+            return;
+        }
         if !self.declined_of.contains(&self.available) {
             self.declined.clear();
         }
-        if self.declined_of != self.available {
-            self.held_back.clear();
-            self.declined_of = self.available.clone();
-        }
+        self.held_back.clear();
+        self.declined_of.clone_from(&self.available);
     }
 }
 

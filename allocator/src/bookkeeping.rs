@@ -7,7 +7,7 @@ use api::resources::{Entry, Resources};
 use api::v1::FrameworkInfo;
 
 use crate::Allocator;
-use crate::amounts::Amounts;
+use crate::amounts::{Amounts, Pool};
 use crate::candidate::plain_amounts;
 use crate::frameworks::{Client, Role, min_allocatable, top_level};
 use crate::keys::{AgentKey, ClientKey, FrameworkKey, RoleKey};
@@ -248,13 +248,7 @@ impl Allocator {
 
     /// Scalars by number. A name not seen before gets one.
     pub(crate) fn amounts(&mut self, resources: &Resources) -> Amounts {
-        let mut amounts = Amounts::default();
-        for entry in resources {
-            if let Some(scalar) = entry.scalar() {
-                amounts.add_one(self.pool.name(entry.name()), u128::from(scalar.thousandths()));
-            }
-        }
-        amounts
+        amounts(&mut self.pool, resources)
     }
 
     /// What shares count of resources that are not, or no more, among those a client holds on an agent: what is
@@ -264,11 +258,10 @@ impl Allocator {
             return self.amounts(resources);
         }
         let held = self.agents[agent.0].held.get(&client);
-        let new = |entry: &Entry| {
-            let one = Resources::from_iter([entry.clone()]);
-            !entry.is_shared() || held.is_none_or(|held| !held.resources.intersects(&one))
+        let new = |entry: &&Entry| {
+            !entry.is_shared() || held.is_none_or(|held| !held.resources.intersects_entry(entry))
         };
-        self.amounts(&resources.filter(new))
+        amounts(&mut self.pool, resources.iter().filter(new))
     }
 
     /// What quota counts, given what shares count: the same if all is plain.
@@ -278,6 +271,16 @@ impl Allocator {
             false => counted.clone(),
         }
     }
+}
+
+fn amounts<'e>(pool: &mut Pool, entries: impl IntoIterator<Item = &'e Entry>) -> Amounts {
+    let mut amounts = Amounts::default();
+    for entry in entries {
+        if let Some(scalar) = entry.scalar() {
+            amounts.add_one(pool.name(entry.name()), u128::from(scalar.thousandths()));
+        }
+    }
+    amounts
 }
 
 /// The smaller amount of each resource.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use api::resources::{Entry, Resources};
+use api::resources::Resources;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -69,7 +69,7 @@ impl Allocator {
         let mut left = state.available.clone();
         let mut asked_about_all = true;
         if let Some(shared) = run.shared.get(&agent) {
-            left = left.filter(|entry| !entry.is_shared() || !intersects(shared, entry));
+            left = left.filter(|entry| !entry.is_shared() || !shared.intersects_entry(entry));
             asked_about_all = false;
         }
         let mut books: Vec<(Option<QuotaKey>, Amounts)> = Vec::new();
@@ -127,7 +127,7 @@ impl Allocator {
                 if state.traits.shared {
                     // Of a shared resource one copy is there for every cycle, not one for everybody.
                     let shared = offer.shared();
-                    left = left.filter(|entry| !entry.is_shared() || !intersects(&shared, entry));
+                    left = left.filter(|entry| !entry.is_shared() || !shared.intersects_entry(entry));
                     *run.shared.entry(agent).or_default() += &shared;
                 }
                 self.ledger.free.subtract(&cut.plain);
@@ -321,8 +321,4 @@ impl Turns {
 /// Whether a role has less than it is guaranteed.
 fn is_unsatisfied(ledger: &Ledger, quota: Option<QuotaKey>) -> bool {
     quota.is_some_and(|key| ledger.unsatisfied.contains(key.0))
-}
-
-fn intersects(resources: &Resources, entry: &Entry) -> bool {
-    resources.intersects(&Resources::from_iter([entry.clone()]))
 }

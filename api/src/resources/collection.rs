@@ -148,12 +148,19 @@ impl Resources {
 
     /// Whether some of `other` is also here: amounts of one kind, numbers or items shared, the same volume.
     pub fn intersects(&self, other: &Resources) -> bool {
-        other.entries.iter().enumerate().any(|(hint, entry)| {
-            self.position(entry, hint).is_some_and(|i| match (&self.entries[i].value, &entry.value) {
-                (Value::Ranges(a), Value::Ranges(b)) => a.intersects(b),
-                (Value::Set(a), Value::Set(b)) => a.intersects(b),
-                _ => true,
-            })
+        other.entries.iter().enumerate().any(|(hint, entry)| self.intersects_at(entry, hint))
+    }
+
+    /// Whether some of `entry` is also here; see [`Resources::intersects`].
+    pub fn intersects_entry(&self, entry: &Entry) -> bool {
+        self.intersects_at(entry, 0)
+    }
+
+    fn intersects_at(&self, entry: &Entry, hint: usize) -> bool {
+        self.position(entry, hint).is_some_and(|i| match (&self.entries[i].value, &entry.value) {
+            (Value::Ranges(a), Value::Ranges(b)) => a.intersects(b),
+            (Value::Set(a), Value::Set(b)) => a.intersects(b),
+            _ => true,
         })
     }
 
