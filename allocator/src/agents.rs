@@ -163,11 +163,18 @@ impl Agent {
         matches!((own, region), (Some(own), Some(region)) if own.region.name != region)
     }
 
-    pub(crate) fn set_total(&mut self, total: Resources, amounts: Amounts) {
+    /// Replaces the total, and gives the one before.
+    pub(crate) fn set_total(&mut self, total: Resources, amounts: Amounts) -> Resources {
         self.traits = Traits::of(&total);
-        self.total = total;
+        let before = std::mem::replace(&mut self.total, total);
         self.amounts = amounts;
-        self.recompute();
+        // An agent that only has more has that free: what is held need not be added up.
+        if !self.overcommitted && self.total.contains(&before) {
+            self.available += &(self.total.clone() - &before);
+        } else {
+            self.recompute();
+        }
+        before
     }
 
     /// Replaces the total by one of the same value, whose conversion `f` does to what is available.

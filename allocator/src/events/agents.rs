@@ -84,8 +84,7 @@ impl Allocator {
         let state = &mut self.agents[agent.0];
         self.pool.shrink(&state.amounts);
         self.pool.grow(&amounts);
-        let before = std::mem::take(&mut state.total);
-        state.set_total(total, amounts);
+        let before = state.set_total(total, amounts);
         self.note_total(agent, &before);
         self.refresh_free(agent);
     }
