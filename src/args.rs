@@ -43,6 +43,7 @@ pub(crate) fn normalize(
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Vec<String>, FlagError> {
     let known = known(command);
+    let canonical = |name: &str| current(canonical(name), command);
     let mut out = Vec::new();
     let mut seen: BTreeMap<String, ()> = BTreeMap::new();
     let mut rest = given.iter();
@@ -103,6 +104,15 @@ pub(crate) fn normalize(
     Ok(out)
 }
 
+/// The name that counts where a flag is given by an old one.
+fn current(name: String, command: &Command) -> String {
+    let old = |arg: &&clap::Arg| {
+        arg.get_all_aliases().is_some_and(|aliases| aliases.iter().any(|alias| canonical(alias) == name))
+    };
+    let current = command.get_arguments().find(old).and_then(|arg| arg.get_long());
+    current.map_or(name.clone(), canonical)
+}
+
 fn canonical(name: &str) -> String {
     name.to_ascii_lowercase().replace('-', "_")
 }
@@ -158,6 +168,7 @@ mod tests {
         Command::new("test")
             .arg(Arg::new("work_dir").long("work_dir"))
             .arg(Arg::new("port").long("port"))
+            .arg(Arg::new("role_sorter").long("role_sorter").alias("user_sorter"))
             .arg(Arg::new("credentials").long("credentials"))
             .arg(boolean)
     }
@@ -193,6 +204,15 @@ mod tests {
     #[test]
     fn a_flag_is_given_once() {
         assert_eq!(check(&["--port=1", "--PORT=2"], &[]), Err(FlagError::Twice("port".into())));
+    }
+
+    #[test]
+    fn an_old_name_is_as_good_as_the_present_one() {
+        let env = [("MESOS_USER_SORTER", "random")];
+        assert_eq!(check(&[], &env).unwrap(), ["--role_sorter=random"]);
+        assert_eq!(check(&["--user-sorter", "drf"], &env).unwrap(), ["--role_sorter=drf"]);
+        let both = ["--role_sorter=drf", "--user_sorter=drf"];
+        assert_eq!(check(&both, &[]), Err(FlagError::Twice("role_sorter".into())));
     }
 
     #[test]

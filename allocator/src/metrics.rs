@@ -1,6 +1,6 @@
 //! What the allocator tells of itself, under the names operators know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use api::resources::{Name, Scalar};
 use libprocess::Context;
 use libprocess::metrics::{Counter, Queued, TimerMetric};
 
-use crate::{Allocator, AllocatorProcess};
+use crate::{Allocator, AllocatorProcess, Quota};
 
 /// For how long timers keep what they measured.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -19,8 +19,17 @@ pub(crate) struct Metrics {
     pub(crate) run: TimerMetric,
     /// How long a cycle waits in the queue.
     pub(crate) run_latency: TimerMetric,
-    of_roles: BTreeSet<(Arc<str>, OfRole)>,
+    shown: Shown,
     roles_version: Option<(u64, usize)>,
+}
+
+/// The roles that have gauges.
+#[derive(Default)]
+struct Shown {
+    tree: BTreeSet<Arc<str>>,
+    with_frameworks: BTreeSet<Arc<str>>,
+    quotas: BTreeMap<Arc<str>, Quota>,
+    scalars: Vec<Name>,
 }
 
 /// What a gauge tells of a role.
@@ -54,7 +63,7 @@ impl Metrics {
             runs: metrics.counter("allocator/mesos/allocation_runs"),
             run: metrics.timer("allocator/mesos/allocation_run", WINDOW),
             run_latency: metrics.timer("allocator/mesos/allocation_run_latency", WINDOW),
-            of_roles: BTreeSet::new(),
+            shown: Shown::default(),
             roles_version: None,
         }
     }
@@ -66,44 +75,81 @@ impl Metrics {
             return;
         }
         self.roles_version = Some(state.roles_version());
-        let of_roles = of_roles(state);
-        for (role, gauge) in self.of_roles.difference(&of_roles) {
-            ctx.metrics().remove(&gauge.path(role));
-        }
-        for (role, gauge) in of_roles.difference(&self.of_roles) {
-            let path = gauge.path(role);
-            let (role, gauge) = (role.clone(), gauge.clone());
-            ctx.pull_gauge(&path, move |process| gauge.value(&role, process.state()));
-        }
-        self.of_roles = of_roles;
+        self.shown.update(state, ctx);
     }
 }
 
-/// All there is to tell: of each role of the tree what it consumes, of one with a quota that, and of one with
-/// frameworks its share.
-fn of_roles(state: &Allocator) -> BTreeSet<(Arc<str>, OfRole)> {
-    let mut all = BTreeSet::new();
-    for role in state.role_tree() {
-        let role: Arc<str> = role.into();
-        all.insert((role.clone(), OfRole::Refusals));
-        all.extend(state.scalars().map(|name| (role.clone(), OfRole::Consumed(name.clone()))));
-    }
-    all.extend(state.roles().map(|role| (role.into(), OfRole::Share)));
-    for (role, quota) in state.quotas() {
-        let role: Arc<str> = role.into();
-        for (name, _) in quota.guarantees.iter() {
-            all.insert((role.clone(), OfRole::Guarantee(name.clone())));
-            all.insert((role.clone(), OfRole::Held(name.clone())));
+impl Shown {
+    /// Thousands of roles may be there when one more comes: what stays is compared, and not touched.
+    fn update(&mut self, state: &Allocator, ctx: &mut Context<AllocatorProcess>) {
+        let scalars: Vec<Name> = state.scalars().skip(self.scalars.len()).cloned().collect();
+        for role in self.tree.iter().filter(|_| !scalars.is_empty()) {
+            scalars.iter().for_each(|name| OfRole::Consumed(name.clone()).show(role, ctx));
         }
-        for (name, _) in quota.limits.iter() {
-            all.insert((role.clone(), OfRole::Limit(name.clone())));
-            all.insert((role.clone(), OfRole::Held(name.clone())));
+        self.scalars.extend(scalars);
+        let of_tree = || {
+            let consumed = self.scalars.iter().cloned().map(OfRole::Consumed);
+            consumed.chain([OfRole::Refusals])
+        };
+        compare(&mut self.tree, &state.role_tree(), ctx, of_tree);
+        compare(&mut self.with_frameworks, &state.roles().collect(), ctx, || [OfRole::Share]);
+
+        let quotas: BTreeMap<Arc<str>, Quota> =
+            state.quotas().map(|(role, quota)| (role.into(), quota.clone())).collect();
+        for (role, quota) in &self.quotas {
+            if quotas.get(role) != Some(quota) {
+                of_quota(quota).into_iter().for_each(|gauge| gauge.hide(role, ctx));
+            }
+        }
+        for (role, quota) in &quotas {
+            if self.quotas.get(role) != Some(quota) {
+                of_quota(quota).into_iter().for_each(|gauge| gauge.show(role, ctx));
+            }
+        }
+        self.quotas = quotas;
+    }
+}
+
+/// Brings the gauges of a kind of roles in line with the roles there are.
+fn compare<G: IntoIterator<Item = OfRole>>(
+    shown: &mut BTreeSet<Arc<str>>,
+    roles: &BTreeSet<&str>,
+    ctx: &mut Context<AllocatorProcess>,
+    gauges: impl Fn() -> G,
+) {
+    shown.retain(|role| {
+        let stays = roles.contains(&**role);
+        if !stays {
+            gauges().into_iter().for_each(|gauge| gauge.hide(role, ctx));
+        }
+        stays
+    });
+    for role in roles {
+        if !shown.contains(*role) {
+            let role: Arc<str> = (*role).into();
+            gauges().into_iter().for_each(|gauge| gauge.show(&role, ctx));
+            shown.insert(role);
         }
     }
-    all
+}
+
+/// What is to be told of a quota. What is held counts for each resource it speaks of.
+fn of_quota(quota: &Quota) -> BTreeSet<OfRole> {
+    let guarantees = quota.guarantees.iter().map(|(name, _)| (name, OfRole::Guarantee(name.clone())));
+    let limits = quota.limits.iter().map(|(name, _)| (name, OfRole::Limit(name.clone())));
+    guarantees.chain(limits).flat_map(|(name, gauge)| [gauge, OfRole::Held(name.clone())]).collect()
 }
 
 impl OfRole {
+    fn show(self, role: &Arc<str>, ctx: &mut Context<AllocatorProcess>) {
+        let (path, role) = (self.path(role), role.clone());
+        ctx.pull_gauge(&path, move |process| self.value(&role, process.state()));
+    }
+
+    fn hide(self, role: &str, ctx: &mut Context<AllocatorProcess>) {
+        ctx.metrics().remove(&self.path(role));
+    }
+
     fn path(&self, role: &str) -> String {
         let quota = |name: &Name, what| format!("allocator/mesos/quota/roles/{role}/resources/{name}/{what}");
         match self {

@@ -8,7 +8,7 @@ use allocator::{AgentAllocation, InverseAllocation, Quota};
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::offer::{Operation, operation};
-use api::v1::scheduler::{Call, call};
+use api::v1::scheduler::{Call, OfferConstraints, call};
 use api::v1::{
     AgentInfo, CommandInfo, Filters, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo, TaskState,
     TaskStatus, TimeInfo, Unavailability, WeightInfo, agent_info, framework_info,
@@ -638,6 +638,28 @@ fn an_invalid_framework_hears_why() {
         -> framework error: Not a valid framework id: ID 'a/b' contains the invalid character '/'
         hangup
     "#]]);
+}
+
+#[test]
+fn expressions_are_as_large_as_the_operator_allows() {
+    let constraints = r#"{"role_constraints": {"*": {"groups": [{"attribute_constraints": [{
+        "selector": {"attribute_name": "rack"}, "predicate": {"text_matches": {"regex": "r[0-9]+"}}}]}]}}}"#;
+    let constraints: OfferConstraints = api::json::from_slice(constraints.as_bytes()).unwrap();
+    for (instructions, expected) in [
+        (100, "-> framework registered 0000\n"),
+        (
+            3,
+            "-> framework error: Offer constraints for role '*' are invalid: the regular expression 'r[0-9]+' cannot be used: its program has 6 instructions, more than 3\nhangup\n",
+        ),
+    ] {
+        let regex = RegexLimits { instructions, ..RegexLimits::default() };
+        let mut world = World::with(Rules { regex, ..rules() });
+        let options = OfferOptions { constraints: Some(constraints.clone()), ..OfferOptions::default() };
+        let (connection, info) = (Connection::Stream(STREAM), framework());
+        world.cluster.subscribe(Subscription { connection, info, force: false, options });
+        world.settle();
+        assert_eq!(world.log, expected);
+    }
 }
 
 #[test]
