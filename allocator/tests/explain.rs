@@ -118,8 +118,8 @@ fn a_refusal_says_of_what_and_for_how_long() {
          decline f a 60 | decline f b 3 | advance 12500 | framework g role=r",
         "f",
         expect![[r#"
-              a refused: cpus:4; mem:400 could be offered, but the framework refused cpus:4; mem:400 for another 47.5 s
-              b refused: cpus:4; mem:400 could be offered, but the framework refused cpus:4; mem:400; that ends with the next cycle
+            a refused: the framework refused cpus:4; mem:400 for another 47.5 s
+            b refused: the framework refused cpus:4; mem:400; that ends with the next cycle
         "#]],
     );
 }
@@ -361,4 +361,21 @@ fn roles_exist_for_a_framework_a_weight_a_quota_or_a_reservation() {
     let page = cluster.allocator.describe_roles(Page { limit: 2, offset: 3 });
     let names: Vec<&str> = page.roles.iter().map(|role| role.name.as_str()).collect();
     assert_eq!((page.n_roles, names), (7, vec!["ops", "ops/db"]));
+}
+
+/// The page for newcomers shows what is really answered.
+#[test]
+fn the_sample_in_the_docs_is_an_answer() {
+    let mut cluster = Cluster::default();
+    cluster.run(
+        "framework spark role=analytics | agent a1 cpus:8;mem:16000 | agent a2 cpus:4;mem:8000 | run
+         decline spark a2 60 | advance 5000 | framework shop role=web",
+    );
+    let agent = agent_id("a2");
+    let question =
+        Question { agent: Some(&agent), page: Page { limit: 20, offset: 0 }, ..Question::default() };
+    let answer = cluster.allocator.explain(cluster.now, &framework_id("spark"), &question).unwrap();
+    let answer = serde_json::to_string_pretty(&answer).unwrap();
+    let docs = include_str!("../../docs/allocator.md");
+    assert!(docs.contains(&answer), "docs/allocator.md should show\n{answer}");
 }

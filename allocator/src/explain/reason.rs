@@ -270,7 +270,10 @@ impl fmt::Display for Sentence<'_> {
                 }
             }
             Reason::Refused { refused, offer, seconds_left, .. } => {
-                write!(f, "{offer} could be offered, but the framework refused {refused}")?;
+                if offer != refused {
+                    write!(f, "{offer} could be offered, but ")?;
+                }
+                write!(f, "the framework refused {refused}")?;
                 match *seconds_left > 0.0 {
                     true => write!(f, " for another {seconds_left:.1} s"),
                     false => f.write_str("; that ends with the next cycle"),
