@@ -8,12 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::{Actor, ActorFuture, Addr, AsyncContext, Context as ActixContext};
 use actix_rt::ArbiterHandle;
+use crossbeam_queue::SegQueue;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -33,7 +34,10 @@ const ROOM_KEPT: usize = 4096;
 /// The part of a worker that other threads may touch.
 pub(crate) struct WorkerShared {
     id: usize,
-    inbox: Mutex<Inbox>,
+    /// What other threads sent, in the order in which they did.
+    inbox: SegQueue<(u64, Parcel)>,
+    /// Whether the worker will look into the inbox without being told.
+    awake: AtomicBool,
     /// Wakes the worker. It is no message of actix's: those are made and queued anew for each waking, and a
     /// worker that serves faster than another sends is woken for every single event.
     waker: AtomicWaker,
@@ -42,13 +46,6 @@ pub(crate) struct WorkerShared {
     keys: Mutex<Keys>,
     /// Turns taken so far, for `Clock::settle`.
     turns: AtomicU64,
-}
-
-#[derive(Default)]
-struct Inbox {
-    parcels: Vec<(u64, Parcel)>,
-    /// Whether the worker will look in here without being told.
-    awake: bool,
 }
 
 enum Parcel {
@@ -99,8 +96,6 @@ thread_local! {
 pub(crate) struct Worker {
     shared: Arc<WorkerShared>,
     local: Rc<WorkerLocal>,
-    /// Swapped with the inbox, so that neither has to grow anew.
-    parcels: Vec<(u64, Parcel)>,
 }
 
 impl Worker {
@@ -108,7 +103,8 @@ impl Worker {
         static IDS: AtomicUsize = AtomicUsize::new(1);
         let shared = Arc::new(WorkerShared {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            inbox: Mutex::default(),
+            inbox: SegQueue::new(),
+            awake: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             address: OnceLock::new(),
             keys: Mutex::default(),
@@ -119,7 +115,7 @@ impl Worker {
             let local = Rc::new(WorkerLocal::default());
             CURRENT.set(mine.id);
             LOCAL.with(|slot| *slot.borrow_mut() = Some(local.clone()));
-            Worker { shared: mine, local, parcels: Vec::new() }
+            Worker { shared: mine, local }
         });
         let _ = shared.address.set(address);
         shared
@@ -151,27 +147,32 @@ impl Worker {
 
     /// Says that this worker has to be woken from now on, unless somebody wrote to it meanwhile.
     fn fall_asleep(&self) -> bool {
-        let mut inbox = self.shared.inbox.lock();
-        if !inbox.parcels.is_empty() {
+        if !self.shared.inbox.is_empty() {
             return false;
         }
         // Before the worker can be found idle.
         self.shared.turns.fetch_add(1, Ordering::SeqCst);
-        inbox.awake = false;
+        self.shared.awake.store(false, Ordering::SeqCst);
+        // Who sends looks at `awake` after sending, and here the inbox is looked at after setting it: one of the two
+        // sees the other.
+        fence(Ordering::SeqCst);
+        if !self.shared.inbox.is_empty() && !self.shared.awake.swap(true, Ordering::SeqCst) {
+            return false;
+        }
         self.local.awake.set(false);
         true
     }
 
     fn empty_inbox(&mut self) {
-        std::mem::swap(&mut self.shared.inbox.lock().parcels, &mut self.parcels);
-        for (key, parcel) in self.parcels.drain(..) {
+        // No more than there is now, or one who sends without end would keep everybody from being served.
+        for _ in 0..self.shared.inbox.len() {
+            let Some((key, parcel)) = self.shared.inbox.pop() else { break };
             match parcel {
                 Parcel::Event(event) => self.local.post(key, event),
                 Parcel::Adopt(cell) => self.local.adopt(key, cell),
                 Parcel::Queued(answer) => answer.set(self.local.queued(key)),
             }
         }
-        self.parcels.shrink_to(ROOM_KEPT);
     }
 
     /// Gives the process in that slot its turn; how many events it served.
@@ -320,12 +321,13 @@ impl WorkerLocal {
 
 impl WorkerShared {
     fn deliver(&self, key: u64, parcel: Parcel) {
-        let slept = {
-            let mut inbox = self.inbox.lock();
-            inbox.parcels.push((key, parcel));
-            !std::mem::replace(&mut inbox.awake, true)
-        };
-        if slept {
+        self.inbox.push((key, parcel));
+        fence(Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if !self.awake.load(Ordering::SeqCst) && !self.awake.swap(true, Ordering::SeqCst) {
             self.waker.wake();
         }
     }
@@ -333,8 +335,8 @@ impl WorkerShared {
     /// Something was put into a queue on this worker's thread: not by a handler, if the worker is asleep, but
     /// by a connection or a timer.
     fn stir(&self, local: &WorkerLocal) {
-        if !local.awake.replace(true) && !std::mem::replace(&mut self.inbox.lock().awake, true) {
-            self.waker.wake();
+        if !local.awake.replace(true) {
+            self.wake();
         }
     }
 
@@ -351,8 +353,7 @@ impl WorkerShared {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        let inbox = self.inbox.lock();
-        !inbox.awake && inbox.parcels.is_empty()
+        !self.awake.load(Ordering::SeqCst) && self.inbox.is_empty()
     }
 }
 
@@ -424,7 +425,7 @@ impl ActorFuture<Worker> for Turns {
         // Before the worker can fall asleep: who finds it asleep wakes it by this.
         worker.shared.waker.register(task.waker());
         // The actor may be polled for reasons of its own; then nobody has said that it is awake.
-        worker.shared.inbox.lock().awake = true;
+        worker.shared.awake.store(true, Ordering::SeqCst);
         worker.local.awake.set(true);
         if worker.turn() {
             worker.shared.turns.fetch_add(1, Ordering::SeqCst);
