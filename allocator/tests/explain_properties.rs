@@ -105,7 +105,13 @@ fn check_alone(cluster: &Cluster, framework: &str) -> Result<(), TestCaseError> 
         said.iter().filter(|(_, (kind, _))| *kind == Kind::WouldBeOffered).map(|(pair, _)| pair).collect();
     let offered = offered(&cycle(&mut allocator, cluster), framework);
     for pair in &offered {
-        prop_assert!(would.contains(pair), "{framework} got {pair:?}, but was told {:?}", said[pair]);
+        // What another of its roles was given for a guarantee need not be held back any more.
+        let released = said[pair].0 == Kind::HeldBack && offered.len() > 1;
+        prop_assert!(
+            would.contains(pair) || released,
+            "{framework} got {pair:?}, but was told {:?}",
+            said[pair]
+        );
     }
     let quotas = cluster.allocator.quotas().next().is_some();
     for (_, agent) in &would {
@@ -137,9 +143,13 @@ proptest! {
     #[test]
     fn what_is_said_is_what_a_cycle_does(
         history in prop::collection::vec(statement(), 1..50),
-        last in prop::collection::vec(timeless(), 1..6),
+        last in prop::collection::vec(timeless(), 1..12),
     ) {
         let mut cluster = Cluster::default();
+        cluster.run(
+            "framework f0 role=r | framework f1 role=r/x,s | framework f2 role=s
+             agent a0 cpus:4;mem:400 | agent a1 cpus:9;mem:900 | agent a2 cpus(s):2;cpus:1;mem:200",
+        );
         for statement in &history {
             cluster.run(statement);
         }

@@ -8,7 +8,7 @@ use super::Page;
 use crate::Allocator;
 use crate::keys::FrameworkKey;
 
-/// Constraints are checked for so many pairs of role and agent for one answer; the first framework's whole.
+/// Constraints are checked for so many pairs of role and agent for one answer; at least one role is.
 const CHECKS_MAX: usize = 200_000;
 
 /// A page of frameworks, by id.
@@ -30,6 +30,13 @@ pub struct ExcludedAgents {
     pub suppressed_roles: Vec<String>,
     /// The agents its constraints exclude, by role; no role without constraints.
     pub excluded_by_attribute_constraints: BTreeMap<String, Vec<String>>,
+    /// Roles with constraints that were too many for one answer; absent if none were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub n_roles_left_out: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Allocator {
@@ -64,8 +71,10 @@ impl Allocator {
             let client = &self.clients[client.0];
             client.subscribed && client.suppressed
         });
+        let constrained = || state.clients.keys().filter(|role| state.constraints.is_for(role));
+        let n_roles_max = (CHECKS_MAX / self.agents.len().max(1)).max(1);
         let mut excluded = BTreeMap::new();
-        for role in state.clients.keys().filter(|role| state.constraints.is_for(role)) {
+        for role in constrained().take(n_roles_max) {
             let agents = self.agents.iter().map(|(_, agent)| agent);
             let agents = agents.filter(|agent| !state.constraints.allow(role, agent.view()));
             let mut ids: Vec<String> = agents.map(|agent| agent.id.value.clone()).collect();
@@ -74,6 +83,7 @@ impl Allocator {
         }
         ExcludedAgents {
             suppressed_roles: suppressed.map(|(role, _)| role.to_string()).collect(),
+            n_roles_left_out: constrained().count() - excluded.len(),
             excluded_by_attribute_constraints: excluded,
         }
     }
