@@ -175,6 +175,8 @@ impl Allocator {
             self.hold(client, agent, &part);
             self.note_allocated(client, agent, &part);
         }
+        // Without the cpus that the headroom held back, what is left is no scrap any more.
+        self.unsettled.insert(agent.0);
     }
 
     /// Notes that a client holds resources of an agent, without mention of a role.
@@ -183,6 +185,7 @@ impl Allocator {
             return;
         }
         let amounts = self.counted(client, agent, resources);
+        let of_role = self.counted_for_role(client, agent, resources, &amounts);
         let plain = self.plain(resources, &amounts);
         let state = &mut self.agents[agent.0];
         state.held.entry(client).or_default().resources += resources;
@@ -191,7 +194,7 @@ impl Allocator {
         client_state.agents.insert(agent);
         let role = client_state.role;
         self.roles[role.0].sorter.allocated(client, &amounts);
-        self.role_sorter.allocated(role, &amounts);
+        self.role_sorter.allocated(role, of_role.as_ref().unwrap_or(&amounts));
         self.roles[role.0].held.add(&plain);
         self.consume(role, &plain);
         self.refresh_free(agent);
@@ -225,10 +228,11 @@ impl Allocator {
         }
         state.put_back(resources);
         let amounts = self.counted(client, agent, resources);
+        let of_role = self.counted_for_role(client, agent, resources, &amounts);
         let plain = self.plain(resources, &amounts);
         let role = self.clients[client.0].role;
         self.roles[role.0].sorter.unallocated(client, &amounts);
-        self.role_sorter.unallocated(role, &amounts);
+        self.role_sorter.unallocated(role, of_role.as_ref().unwrap_or(&amounts));
         self.roles[role.0].held.subtract(&plain);
         self.roles[role.0].allocated.subtract(&used);
         self.unconsume(role, &plain);
@@ -264,6 +268,32 @@ impl Allocator {
         amounts(&mut self.pool, resources.iter().filter(new))
     }
 
+    /// What the share of the client's role counts, if that is not `counted` too: what is shared counts once for all
+    /// frameworks of a role.
+    pub(crate) fn counted_for_role(
+        &self,
+        client: ClientKey,
+        agent: AgentKey,
+        resources: &Resources,
+        counted: &Amounts,
+    ) -> Option<Amounts> {
+        if !resources.iter().any(Entry::is_shared) {
+            return None;
+        }
+        let held = &self.agents[agent.0].held;
+        let own = held.get(&client);
+        let role = self.clients[client.0].role;
+        let others = || held.iter().filter(|(it, _)| **it != client && self.clients[it.0].role == role);
+        let mut of_role = counted.clone();
+        for entry in resources.iter().filter(|entry| entry.is_shared()) {
+            let is_counted = own.is_none_or(|held| !held.resources.intersects_entry(entry));
+            if is_counted && others().any(|(_, held)| held.resources.intersects_entry(entry)) {
+                of_role.subtract(&amount_of(&self.pool, entry));
+            }
+        }
+        Some(of_role)
+    }
+
     /// What quota counts, given what shares count: the same if all is plain.
     fn plain(&self, resources: &Resources, counted: &Amounts) -> Amounts {
         match resources.iter().any(|entry| entry.is_reserved() || entry.is_revocable()) {
@@ -271,6 +301,15 @@ impl Allocator {
             false => counted.clone(),
         }
     }
+}
+
+/// The amount of one entry whose name is known.
+fn amount_of(pool: &Pool, entry: &Entry) -> Amounts {
+    let mut amounts = Amounts::default();
+    if let (Some(id), Some(scalar)) = (pool.find(entry.name()), entry.scalar()) {
+        amounts.add_one(id, u128::from(scalar.thousandths()));
+    }
+    amounts
 }
 
 fn amounts<'e>(pool: &mut Pool, entries: impl IntoIterator<Item = &'e Entry>) -> Amounts {

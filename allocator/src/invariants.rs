@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::resources::Resources;
+
 use crate::Allocator;
 use crate::amounts::Amounts;
 use crate::candidate::plain_amounts;
@@ -110,12 +112,27 @@ impl Allocator {
         Ok(())
     }
 
+    /// What a role's frameworks hold, what is shared once for all of them.
+    fn held_in_role(&self, role: crate::keys::RoleKey) -> Amounts {
+        let mut all = Amounts::default();
+        for (_, agent) in &self.agents {
+            let of_role = agent.held.iter().filter(|(client, _)| self.clients[client.0].role == role);
+            let here = of_role.fold(Resources::new(), |sum, (_, held)| sum + &held.resources);
+            for entry in &here {
+                if let (Some(id), Some(scalar)) = (self.pool.find(entry.name()), entry.scalar()) {
+                    all.add_one(id, u128::from(scalar.thousandths()));
+                }
+            }
+        }
+        all
+    }
+
     fn check_roles(&self) -> Result<(), String> {
         for (key, role) in &self.roles {
             role.sorter.check_invariants(&self.pool)?;
             let role_key = crate::keys::RoleKey(key);
             let held = self.role_sorter.held(role_key);
-            if held != Some(role.sorter.held_by_all()) || role.sorter.is_empty() {
+            if held != Some(&self.held_in_role(role_key)) || role.sorter.is_empty() {
                 return Err(format!("role {} does not hold what its frameworks do", role.name));
             }
             if self.role_keys.get(&role.name) != Some(&role_key) {

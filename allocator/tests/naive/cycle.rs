@@ -89,32 +89,7 @@ impl Naive {
     fn give_guarantees(&mut self, agent: &str, offers: &mut Offers) {
         for role in self.roles_in_order() {
             for framework in self.frameworks_in_order(&role) {
-                let unsatisfied = self.unsatisfied(top_level(&role));
-                if unsatisfied.is_empty() {
-                    break;
-                }
-                let Some(avail) = self.for_framework(&framework, &role, agent, offers) else { continue };
-                let quota_res = counted(&avail);
-                let guar = quota_res.shrunk_to(&unsatisfied, for_cutting);
-                if guar.is_empty() {
-                    continue;
-                }
-                // "Reserved to exactly this role", and whatever nobody has reserved and no quota counts.
-                let others = avail.filter(|entry| match entry.is_reserved() {
-                    true => entry.is_reserved_to(&role),
-                    false => entry.scalar().is_none() || entry.is_revocable(),
-                });
-                let extra = quota_res - &guar;
-                let limits = self.limits(top_level(&role)) - &guar.scalar_quantities();
-                let extra = extra.shrunk_within(&limits, for_cutting);
-                let extra = match self.required_headroom() {
-                    required if required.is_empty() => extra,
-                    required => extra.shrunk_to(&(self.available_headroom() - &required), for_cutting),
-                };
-                let offer = others + &guar + &extra;
-                if self.is_allocatable(&framework, &role, &offer)
-                    && self.refused_until(&framework, &role, agent, &offer).is_none()
-                {
+                if let Some(offer) = self.guaranteed(&framework, &role, agent, offers) {
                     self.offer(&framework, &role, agent, offer, offers);
                 }
             }
@@ -125,30 +100,73 @@ impl Naive {
     fn give_fair_shares(&mut self, agent: &str, offers: &mut Offers) {
         for role in self.roles_in_order() {
             for framework in self.frameworks_in_order(&role) {
-                let Some(avail) = self.for_framework(&framework, &role, agent, offers) else { continue };
-                let quota_res = counted(&avail);
-                let others = avail
-                    .filter(|entry| entry.is_reserved() || entry.scalar().is_none() || entry.is_revocable());
-                let within = quota_res.shrunk_within(&self.limits(top_level(&role)), for_cutting);
-                let extra = match self.required_headroom() {
-                    required if required.is_empty() => within.clone(),
-                    required => within.shrunk_to(&(self.available_headroom() - &required), for_cutting),
-                };
-                // An offer that headroom robbed of all there was of a resource is a scrap.
-                let whole = (others.clone() + &within).scalar_quantities();
-                let offer = others + &extra;
-                let left = offer.scalar_quantities();
-                let scrap = whole.iter().any(|(name, _)| left.get(name).is_zero());
-                let scraps_wanted =
-                    self.rules.headroom_scraps || self.own_minimums(&framework, &role).is_some();
-                if self.is_allocatable(&framework, &role, &offer)
-                    && self.refused_until(&framework, &role, agent, &offer).is_none()
-                    && (!scrap || scraps_wanted)
-                {
+                if let Some(offer) = self.fair(&framework, &role, agent, offers) {
                     self.offer(&framework, &role, agent, offer, offers);
                 }
             }
         }
+    }
+
+    /// What a framework would be offered of an agent if nobody came before, in either stage.
+    pub(crate) fn alone(&self, framework: &str, role: &str, agent: &str) -> Option<Resources> {
+        let state = &self.agents[agent];
+        let listed = self.whitelist.as_ref().is_none_or(|it| it.contains(&state.info.hostname));
+        let nothing = Offers::new();
+        let offer = || {
+            let guaranteed = self.guaranteed(framework, role, agent, &nothing);
+            guaranteed.or_else(|| self.fair(framework, role, agent, &nothing))
+        };
+        (listed && state.active).then(offer).flatten()
+    }
+
+    fn guaranteed(&self, framework: &str, role: &str, agent: &str, offers: &Offers) -> Option<Resources> {
+        let unsatisfied = self.unsatisfied(top_level(role));
+        let avail = self.for_framework(framework, role, agent, offers)?;
+        let quota_res = counted(&avail);
+        let guar = quota_res.shrunk_to(&unsatisfied, for_cutting);
+        if guar.is_empty() {
+            return None;
+        }
+        // "Reserved to exactly this role", and whatever nobody has reserved and no quota counts.
+        let others = avail.filter(|entry| match entry.is_reserved() {
+            true => entry.is_reserved_to(role),
+            false => entry.scalar().is_none() || entry.is_revocable(),
+        });
+        let extra = quota_res - &guar;
+        let limits = self.limits(top_level(role)) - &guar.scalar_quantities();
+        let extra = extra.shrunk_within(&limits, for_cutting);
+        let extra = match self.required_headroom() {
+            required if required.is_empty() => extra,
+            required => extra.shrunk_to(&(self.available_headroom() - &required), for_cutting),
+        };
+        self.worth_it(framework, role, agent, others + &guar + &extra)
+    }
+
+    fn fair(&self, framework: &str, role: &str, agent: &str, offers: &Offers) -> Option<Resources> {
+        let avail = self.for_framework(framework, role, agent, offers)?;
+        let others =
+            avail.filter(|entry| entry.is_reserved() || entry.scalar().is_none() || entry.is_revocable());
+        let within = counted(&avail).shrunk_within(&self.limits(top_level(role)), for_cutting);
+        let extra = match self.required_headroom() {
+            required if required.is_empty() => within.clone(),
+            required => within.shrunk_to(&(self.available_headroom() - &required), for_cutting),
+        };
+        // An offer that headroom robbed of all there was of a resource is a scrap.
+        let whole = (others.clone() + &within).scalar_quantities();
+        let offer = others + &extra;
+        let left = offer.scalar_quantities();
+        let scrap = whole.iter().any(|(name, _)| left.get(name).is_zero());
+        if scrap && !self.rules.headroom_scraps && self.own_minimums(framework, role).is_none() {
+            return None;
+        }
+        self.worth_it(framework, role, agent, offer)
+    }
+
+    /// "Skip if not allocatable or filtered."
+    fn worth_it(&self, framework: &str, role: &str, agent: &str, offer: Resources) -> Option<Resources> {
+        let good = self.is_allocatable(framework, role, &offer)
+            && self.refused_until(framework, role, agent, &offer).is_none();
+        good.then_some(offer)
     }
 
     /// What of the agent could go to the framework in that role, before quotas are looked at.
@@ -176,7 +194,7 @@ impl Naive {
     // --- Quota -----------------------------------------------------------------------------------------
 
     /// What is missing of a role's guarantees.
-    fn unsatisfied(&self, top: &str) -> Quantities {
+    pub(crate) fn unsatisfied(&self, top: &str) -> Quantities {
         match self.quotas.get(top) {
             Some(quota) => quota.guarantees.clone() - &self.consumed(top),
             None => Quantities::new(),

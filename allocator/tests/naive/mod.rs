@@ -193,6 +193,11 @@ impl Naive {
         true
     }
 
+    /// "Total grows", and nothing else.
+    pub(crate) fn add_resource_provider(&mut self, id: &str, total: &Resources) -> Followed {
+        self.agents.get_mut(id).map(|agent| agent.total += total).is_some()
+    }
+
     pub(crate) fn set_agent_active(&mut self, id: &str, active: bool) -> Followed {
         self.agents.get_mut(id).map(|agent| agent.active = active).is_some()
     }
@@ -546,10 +551,10 @@ impl Naive {
         clients
     }
 
-    /// What a top-level role and all below it have of its quota: "offered or allocated, unreserved and not
+    /// What a role and all below it have, as quotas count it: "offered or allocated, unreserved and not
     /// revocable, and all reservations, allocated or not". Scalars only.
-    pub(crate) fn consumed(&self, top: &str) -> Quantities {
-        let below = |role: &str| role.split('/').next() == Some(top);
+    pub(crate) fn consumed(&self, above: &str) -> Quantities {
+        let below = |role: &str| order::is_within(role, above);
         let mut consumed = Quantities::new();
         for ((framework, _), held) in &self.held {
             if self.frameworks.contains_key(framework) {

@@ -15,7 +15,7 @@ fn compare(left: &Rank, right: &Rank) -> Ordering {
 }
 
 /// Whether `path` is `above` or below it.
-fn is_within(path: &str, above: &str) -> bool {
+pub(super) fn is_within(path: &str, above: &str) -> bool {
     path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
@@ -51,6 +51,16 @@ impl Naive {
         })
     }
 
+    /// Of a node of the tree of roles: a role and all below it, or a virtual leaf.
+    pub(crate) fn weighted_share(&self, node: &str) -> f64 {
+        let roles: BTreeSet<String> = self.clients().into_iter().map(|(role, _)| role).collect();
+        let leaf = node.strip_suffix("/.");
+        let counts = |role: &&String| leaf.map_or(is_within(role, node), |leaf| leaf == *role);
+        let held =
+            roles.iter().filter(counts).fold(Quantities::new(), |sum, role| sum + &self.held_by_role(role));
+        self.share(&held) / self.weights.get(node).copied().unwrap_or(1.0)
+    }
+
     /// Roles with somebody to serve, the one whose turn it is first.
     pub(super) fn roles_in_order(&self) -> Vec<String> {
         let roles: BTreeSet<String> = self.clients().into_iter().map(|(role, _)| role).collect();
@@ -78,16 +88,8 @@ impl Naive {
         }
         let mut ranked: Vec<Rank> = Vec::new();
         for child in children {
-            let virtual_leaf = child.strip_suffix("/.");
-            let mut held = Quantities::new();
-            for role in roles {
-                if virtual_leaf.map_or(is_within(role, &child), |leaf| leaf == role) {
-                    held += &self.held_by_role(role);
-                }
-            }
-            let weight = self.weights.get(&child).copied().unwrap_or(1.0);
             let count = self.role_counts.get(&child).copied().unwrap_or_default();
-            ranked.push((self.share(&held) / weight, count, child));
+            ranked.push((self.weighted_share(&child), count, child));
         }
         ranked.sort_by(compare);
         for (_, _, child) in ranked {
