@@ -15,6 +15,7 @@ mod agents;
 mod allocation;
 mod allocator;
 pub mod amounts;
+mod ask;
 mod bits;
 mod bookkeeping;
 mod candidate;

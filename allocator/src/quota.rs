@@ -16,7 +16,7 @@ use slab::Slab;
 
 use crate::amounts::{Amounts, NameId, Pool};
 use crate::bits::Bits;
-use crate::keys::QuotaKey;
+use crate::keys::{AgentKey, QuotaKey};
 
 /// What a top-level role is promised and what it may have at most, together with all roles below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,6 +148,43 @@ impl Ledger {
         match unsatisfied.is_empty() {
             true => self.unsatisfied.remove(key.0),
             false => self.unsatisfied.insert(key.0),
+        }
+    }
+
+    /// Whether a role has less than it is guaranteed.
+    pub(crate) fn is_unsatisfied(&self, quota: Option<QuotaKey>) -> bool {
+        quota.is_some_and(|key| self.unsatisfied.contains(key.0))
+    }
+
+    /// Enters what is offered to a role in the course of a look at an agent.
+    pub(crate) fn spend(&mut self, quota: Option<QuotaKey>, plain: &Amounts) {
+        self.free.subtract(plain);
+        if let Some(key) = quota {
+            self.change(key, |consumed| consumed.add(plain));
+        }
+    }
+
+    /// Undoes [`Ledger::spend`], before it is counted for good.
+    pub(crate) fn take_back(&mut self, quota: Option<QuotaKey>, plain: &Amounts) {
+        self.free.add(plain);
+        if let Some(key) = quota {
+            self.change(key, |consumed| consumed.subtract(plain));
+        }
+    }
+
+    /// Notes that a limit, or the headroom, kept something of an agent from a framework of the role.
+    pub(crate) fn note_kept(
+        &mut self,
+        agent: AgentKey,
+        quota: Option<QuotaKey>,
+        limited: bool,
+        held_back: bool,
+    ) {
+        if held_back {
+            self.held.insert(agent.0);
+        }
+        if limited && let Some(key) = quota {
+            self.accounts[key.0].held.insert(agent.0);
         }
     }
 

@@ -10,8 +10,8 @@ use super::shown::{bounded, limits, numbers, quantities};
 use super::{AgentExplanation, Claimant, Kind, Missing, OfferedOrUsed, Reason, Spent, Standing};
 use crate::Time;
 use crate::allocator::Allocator;
+use crate::ask::{Answer, Why};
 use crate::candidate::{Candidate, Unfit};
-use crate::choose::{Answer, Why};
 use crate::keys::{AgentKey, ClientKey};
 
 /// Roles named at most where some are listed.
