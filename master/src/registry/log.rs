@@ -1,16 +1,18 @@
-//! The Raft log on disk: raft-engine below, the interface raft-rs wants above.
+//! The Raft log on disk: raft-engine below, [`Disk`] above.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prost::Message as _;
-use raft::eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata};
-use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
+use raft::eraftpb::{Entry, HardState};
+use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 
+use super::group::{Disk, Job, Stored, StoredSnapshot, Write};
 use super::watermark::Watermark;
 
-/// The one Raft group in this log.
+/// Where the engine keeps hard state and snapshot.
 const GROUP: u64 = 1;
 const HARD_STATE: &[u8] = b"hard state";
 const SNAPSHOT: &[u8] = b"snapshot";
@@ -66,33 +68,25 @@ impl MessageExt for EntryExt {
     }
 }
 
-/// The state machine at one index of the log; the entries up to there are no longer needed.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct StoredSnapshot {
-    #[prost(uint64, tag = "1")]
-    pub(super) index: u64,
-    #[prost(uint64, tag = "2")]
-    pub(super) term: u64,
-    #[prost(uint64, repeated, tag = "3")]
-    pub(super) voters: Vec<u64>,
-    #[prost(bytes = "vec", tag = "4")]
-    pub(super) registry: Vec<u8>,
-}
-
 /// The log of one master.
 pub(super) struct Log {
+    files: Arc<Mutex<Files>>,
+}
+
+struct Files {
     path: PathBuf,
     engine: Engine,
-    hard_state: HardState,
-    snapshot: StoredSnapshot,
+    /// Where the engine keeps the entries. A snapshot that replaces the log begins another region, so that one
+    /// write does both; what is left of the earlier one is garbage.
+    region: u64,
     last_index: u64,
     watermark: Watermark,
 }
 
 impl Log {
-    /// Opens or creates the log in `path` for a group of `voters`, and checks it against what was
+    /// Opens the log in `path`, or creates one for a group of `voters`, and checks it against what was
     /// acknowledged.
-    pub(super) fn open(path: &Path, voters: &[u64]) -> Result<Self, LogError> {
+    pub(super) fn open(path: &Path, voters: &[u64]) -> Result<(Self, Stored), LogError> {
         let directory = path.join("log");
         std::fs::create_dir_all(&directory)
             .map_err(|source| LogError::File { path: directory.clone(), source })?;
@@ -110,48 +104,78 @@ impl Log {
             ..Config::default()
         })
         .map_err(|source| LogError::Open { path: path.into(), source: Box::new(source) })?;
+        let mut files = Files { path: path.into(), engine, region: GROUP, last_index: 0, watermark };
+        let stored = files.load(voters)?;
+        Ok((Log { files: Arc::new(Mutex::new(files)) }, stored))
+    }
+}
 
-        let corrupt = |what: String| LogError::Corrupt { path: path.into(), what };
-        let hard_state = engine
+impl Disk for Log {
+    fn submit(&mut self, write: Write) -> Job {
+        let files = Arc::clone(&self.files);
+        Box::new(move || files.lock().write(write))
+    }
+}
+
+impl Files {
+    fn load(&mut self, voters: &[u64]) -> Result<Stored, LogError> {
+        let hard_state = self
+            .engine
             .get_message::<HardState>(GROUP, HARD_STATE)
-            .map_err(|error| corrupt(format!("the hard state cannot be read ({error})")))?
+            .map_err(|error| self.corrupt(format!("the hard state cannot be read ({error})")))?
             .unwrap_or_default();
-        let snapshot = match engine.get(GROUP, SNAPSHOT) {
+        let snapshot = match self.engine.get(GROUP, SNAPSHOT) {
             Some(bytes) => StoredSnapshot::decode(bytes.as_slice())
-                .map_err(|error| corrupt(format!("the snapshot cannot be read ({error})")))?,
-            None => StoredSnapshot { voters: voters.to_vec(), ..Default::default() },
+                .map_err(|error| self.corrupt(format!("the snapshot cannot be read ({error})")))?,
+            None => {
+                // Whose log it is stands in it from the first moment on.
+                let snapshot =
+                    StoredSnapshot { voters: voters.to_vec(), region: GROUP, ..Default::default() };
+                let mut batch = LogBatch::default();
+                self.put_snapshot(&mut batch, &snapshot)?;
+                self.engine.write(&mut batch, true).map_err(|error| self.write_error(error))?;
+                snapshot
+            }
         };
-        let last_index = engine.last_index(GROUP).unwrap_or(0).max(snapshot.index);
-        let log = Log { path: path.into(), engine, hard_state, snapshot, last_index, watermark };
-        log.check()?;
-        Ok(log)
+        self.region = snapshot.region.max(GROUP);
+        self.last_index = self.engine.last_index(self.region).unwrap_or(0).max(snapshot.index);
+        self.check(&hard_state)?;
+        let entries = self.entries(snapshot.index)?;
+        self.drop_other_regions()?;
+        Ok(Stored { hard_state, snapshot, entries })
     }
 
-    /// Every entry between the snapshot and the end is there, and the end is not before what was promised.
-    fn check(&self) -> Result<(), LogError> {
-        let promised = self.watermark.index().max(self.hard_state.commit);
+    /// The end is not before what was promised.
+    fn check(&self, hard_state: &HardState) -> Result<(), LogError> {
+        let promised = self.watermark.index().max(hard_state.commit);
         if promised > self.last_index {
             return Err(self.corrupt(format!(
                 "it ends at entry {}, but entry {promised} had been acknowledged",
                 self.last_index
             )));
         }
-        if self.last_index > 0 && self.hard_state.term == 0 {
+        if self.last_index > 0 && hard_state.term == 0 {
             return Err(self.corrupt("it has entries but no hard state".to_owned()));
         }
-        for index in self.snapshot.index + 1..=self.last_index {
-            match self.engine.get_entry::<EntryExt>(GROUP, index) {
-                Ok(Some(_)) => {}
+        Ok(())
+    }
+
+    /// Every entry between the snapshot and the end.
+    fn entries(&self, snapshot: u64) -> Result<Vec<Entry>, LogError> {
+        let mut entries = Vec::new();
+        for index in snapshot + 1..=self.last_index {
+            match self.engine.get_entry::<EntryExt>(self.region, index) {
+                Ok(Some(entry)) => entries.push(entry),
                 Ok(None) => {
                     return Err(self.corrupt(format!("entry {index} of {} is missing", self.last_index)));
                 }
                 Err(error) => return Err(self.corrupt(format!("entry {index} cannot be read ({error})"))),
             }
         }
-        Ok(())
+        Ok(entries)
     }
 
-    pub(super) fn corrupt(&self, what: String) -> LogError {
+    fn corrupt(&self, what: String) -> LogError {
         LogError::Corrupt { path: self.path.clone(), what }
     }
 
@@ -159,128 +183,75 @@ impl Log {
         LogError::Write { path: self.path.clone(), source: Box::new(source) }
     }
 
-    /// The newest snapshot; its `registry` is empty when there has been none yet.
-    pub(super) fn latest_snapshot(&self) -> &StoredSnapshot {
-        &self.snapshot
+    fn mark(&mut self, index: u64) -> Result<(), LogError> {
+        self.watermark
+            .set(index)
+            .map_err(|source| LogError::File { path: self.path.join("acknowledged"), source })
     }
 
-    /// Appends entries and the hard state, in one synced write.
-    pub(super) fn persist(
-        &mut self,
-        entries: &[Entry],
-        hard_state: Option<&HardState>,
-    ) -> Result<(), LogError> {
+    fn put_snapshot(&self, batch: &mut LogBatch, snapshot: &StoredSnapshot) -> Result<(), LogError> {
+        batch.put(GROUP, SNAPSHOT.to_vec(), snapshot.encode_to_vec()).map_err(|error| self.write_error(error))
+    }
+
+    /// One synced write, before and after which the watermark is not past the end of the log.
+    fn write(&mut self, write: Write) -> Result<(), LogError> {
         let mut batch = LogBatch::default();
-        batch.add_entries::<EntryExt>(GROUP, entries).map_err(|error| self.write_error(error))?;
-        if let Some(hard_state) = hard_state {
+        let (mut region, mut last_index) = (self.region, self.last_index);
+        let compacted = write.compact.as_ref().map(|snapshot| snapshot.index);
+        if let Some(snapshot) = write.install {
+            region += 1;
+            last_index = snapshot.index;
+            self.put_snapshot(&mut batch, &StoredSnapshot { region, ..snapshot })?;
+        }
+        if let Some(first) = write.entries.first() {
+            last_index = last_index.min(first.index - 1);
+        }
+        self.mark(self.watermark.index().min(last_index))?;
+        batch.add_entries::<EntryExt>(region, &write.entries).map_err(|error| self.write_error(error))?;
+        if let Some(last) = write.entries.last() {
+            last_index = last.index;
+        }
+        if let Some(hard_state) = &write.hard_state {
             batch
                 .put_message(GROUP, HARD_STATE.to_vec(), hard_state)
                 .map_err(|error| self.write_error(error))?;
         }
-        self.engine.write(&mut batch, true).map_err(|error| self.write_error(error))?;
-        if let Some(hard_state) = hard_state {
-            self.hard_state = hard_state.clone();
+        if let Some(snapshot) = write.compact {
+            self.put_snapshot(&mut batch, &StoredSnapshot { region, ..snapshot })?;
         }
-        if let Some(last) = entries.last() {
-            self.last_index = last.index;
+        self.engine.write(&mut batch, true).map_err(|error| self.write_error(error))?;
+        let replaced = region != self.region;
+        (self.region, self.last_index) = (region, last_index);
+        self.mark(last_index)?;
+
+        if let Some(index) = compacted {
+            self.engine.compact_to(region, index + 1);
+        }
+        if replaced {
+            self.drop_other_regions()?;
+        }
+        if replaced || compacted.is_some() {
+            self.engine.purge_expired_files().map_err(|error| self.write_error(error))?;
         }
         Ok(())
     }
 
-    /// The commit index moved without anything else; it is stored with the next write.
-    pub(super) fn set_commit(&mut self, commit: u64) {
-        self.hard_state.commit = commit;
-    }
-
-    /// To be called before anybody is told that entry `index` took effect.
-    pub(super) fn acknowledge(&mut self, index: u64) -> Result<(), LogError> {
-        let path = self.path.join("acknowledged");
-        self.watermark.raise(index).map_err(|source| LogError::File { path, source })
-    }
-
-    /// Stores a snapshot and drops the entries it covers.
-    pub(super) fn store_snapshot(
-        &mut self,
-        index: u64,
-        term: u64,
-        registry: Vec<u8>,
-    ) -> Result<(), LogError> {
-        let snapshot = StoredSnapshot { index, term, voters: self.snapshot.voters.clone(), registry };
+    fn drop_other_regions(&self) -> Result<(), LogError> {
         let mut batch = LogBatch::default();
-        batch
-            .put(GROUP, SNAPSHOT.to_vec(), snapshot.encode_to_vec())
-            .map_err(|error| self.write_error(error))?;
-        // The commit index may not be behind the snapshot at the next start.
-        batch
-            .put_message(GROUP, HARD_STATE.to_vec(), &self.hard_state)
-            .map_err(|error| self.write_error(error))?;
-        self.engine.write(&mut batch, true).map_err(|error| self.write_error(error))?;
-        self.snapshot = snapshot;
-        self.engine.compact_to(GROUP, index + 1);
-        self.engine.purge_expired_files().map_err(|error| self.write_error(error))?;
+        for region in self.engine.raft_groups() {
+            if region == self.region {
+                continue;
+            }
+            if region == GROUP {
+                // Hard state and snapshot are kept under the same name.
+                if let Some(last) = self.engine.last_index(GROUP) {
+                    self.engine.compact_to(GROUP, last + 1);
+                }
+            } else {
+                batch.add_command(region, Command::Clean);
+            }
+        }
+        self.engine.write(&mut batch, false).map_err(|error| self.write_error(error))?;
         Ok(())
-    }
-}
-
-impl Storage for Log {
-    fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState { voters: self.snapshot.voters.clone(), ..Default::default() };
-        Ok(RaftState::new(self.hard_state.clone(), conf_state))
-    }
-
-    fn entries(
-        &self,
-        low: u64,
-        high: u64,
-        max_size: impl Into<Option<u64>>,
-        _: GetEntriesContext,
-    ) -> raft::Result<Vec<Entry>> {
-        if low <= self.snapshot.index {
-            return Err(StorageError::Compacted.into());
-        }
-        if high > self.last_index + 1 {
-            return Err(StorageError::Unavailable.into());
-        }
-        let max_size = max_size.into().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let mut entries = Vec::new();
-        self.engine
-            .fetch_entries_to::<EntryExt>(GROUP, low, high, max_size, &mut entries)
-            .map_err(|error| StorageError::Other(Box::new(error)))?;
-        Ok(entries)
-    }
-
-    fn term(&self, index: u64) -> raft::Result<u64> {
-        if index == self.snapshot.index {
-            return Ok(self.snapshot.term);
-        }
-        if index < self.snapshot.index {
-            return Err(StorageError::Compacted.into());
-        }
-        match self.engine.get_entry::<EntryExt>(GROUP, index) {
-            Ok(Some(entry)) => Ok(entry.term),
-            Ok(None) => Err(StorageError::Unavailable.into()),
-            Err(error) => Err(StorageError::Other(Box::new(error)).into()),
-        }
-    }
-
-    fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.snapshot.index + 1)
-    }
-
-    fn last_index(&self) -> raft::Result<u64> {
-        Ok(self.last_index)
-    }
-
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot.index < request_index {
-            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
-        }
-        let mut snapshot = Snapshot::default();
-        let metadata: &mut SnapshotMetadata = snapshot.mut_metadata();
-        metadata.index = self.snapshot.index;
-        metadata.term = self.snapshot.term;
-        metadata.mut_conf_state().voters = self.snapshot.voters.clone();
-        snapshot.data = self.snapshot.registry.clone().into();
-        Ok(snapshot)
     }
 }

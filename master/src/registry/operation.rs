@@ -17,6 +17,20 @@ pub struct Operation {
     /// What is to happen; absent only when a newer master wrote a kind this one does not know.
     #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<Kind>,
+    /// Makes asking again for the same operation harmless.
+    #[prost(message, optional, tag = "15")]
+    pub ticket: Option<Ticket>,
+}
+
+/// Marks an operation, so that however often it is asked for, it is done at most once.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Ticket {
+    /// Unlike that of any other operation.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    /// How far the log had certainly got before the operation was asked for the first time.
+    #[prost(uint64, tag = "2")]
+    pub since: u64,
 }
 
 /// The kinds of [`Operation`].
@@ -72,6 +86,6 @@ pub struct Prune {
 
 impl From<Kind> for Operation {
     fn from(kind: Kind) -> Self {
-        Operation { kind: Some(kind) }
+        Operation { kind: Some(kind), ticket: None }
     }
 }

@@ -1,147 +1,236 @@
-//! The actor that keeps the registry: one batch of operations at a time is written, off the actor; what is
-//! asked for meanwhile makes the next batch.
+//! The actor that keeps the registry: a member of the masters' Raft group, the disk below it, and those who wait
+//! for an operation. One write is under way at a time; what is asked for meanwhile makes the next batch.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::MasterInfo;
 use libprocess::http::{Answer, Request, Response, RouteOptions};
-use libprocess::{Context, Future, Process, Promise};
+use libprocess::{Context, Future, Process, Promise, Time, Upid};
+use prost::Message as _;
+use protobuf::Message as _;
+use raft::eraftpb::{Message, MessageType};
+use serde::{Deserialize, Serialize};
 
-use super::operation::{Kind, Operation};
-use super::replica::{Outcomes, Replica, ReplicaError};
+use super::group::{
+    Applied, Arrival, Disk, Incoming, Machine, Member, MemoryDisk, Outgoing, Output, Piece, PieceReceived,
+    Seat, SnapshotJob, Stored, TICK, Write,
+};
+use super::log::{Log, LogError};
+use super::operation::{Batch, Kind, Operation, Ticket};
 use super::state::{Refused, Registry};
+
+/// At least so many bytes of log come before a snapshot replaces them.
+const SNAPSHOT_AFTER: usize = 1 << 20;
+
+/// A log entry ends with the operation that makes it larger than this, in bytes.
+const ENTRY: usize = 512 << 10;
 
 /// Where the registry is kept.
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// Nowhere: it is gone when the master ends. For tests and trials.
     Memory,
+    /// In memory that outlives the master. For simulations.
+    Kept(MemoryDisk),
     /// In that directory.
     Directory(PathBuf),
 }
 
-/// Why an operation has no outcome. The registry's state is then unknown: the master must end.
+impl Storage {
+    fn open(&self, voters: &[u64]) -> Result<(Box<dyn Disk>, Stored), LogError> {
+        match self {
+            Storage::Memory => Ok((Box::new(MemoryDisk::default()), Stored::default())),
+            Storage::Kept(disk) => Ok((Box::new(disk.clone()), disk.load())),
+            Storage::Directory(path) => {
+                let (log, stored) = Log::open(path, voters)?;
+                Ok((Box::new(log), stored))
+            }
+        }
+    }
+}
+
+/// Why an operation has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrarError {
     /// Operations wait for [`Registrar::recover`].
     #[error("the registry has not been recovered yet")]
     NotRecovered,
-    /// The storage failed, now or before.
+    /// This master cannot say what becomes of the operation: it does not lead, or no longer. To ask the leader
+    /// for the same operation, under the same ticket, is harmless.
+    #[error(
+        "this master does not lead its group{}; ask again there",
+        leader.as_ref().map_or(", and knows no leader".to_owned(), |leader| format!(", {leader} does"))
+    )]
+    NotLeading {
+        /// The leader's registrar, if it is known.
+        leader: Option<String>,
+    },
+    /// The storage failed, now or before. The registry's state is unknown: the master must end.
     #[error("the registry is out of service: {0}")]
     Failed(String),
 }
 
-/// The registry while nothing is being written.
-enum Store {
-    Memory(Box<Registry>),
-    Durable(Box<Replica>),
-}
-
-impl Store {
-    fn open(storage: &Storage) -> Result<Store, ReplicaError> {
-        match storage {
-            Storage::Memory => Ok(Store::Memory(Box::default())),
-            Storage::Directory(path) => Ok(Store::Durable(Box::new(Replica::open(path)?))),
-        }
-    }
-
-    fn commit(&mut self, operations: Vec<Operation>) -> Result<Outcomes, ReplicaError> {
-        match self {
-            Store::Memory(registry) => {
-                Ok(operations.iter().map(|operation| registry.apply(operation)).collect())
-            }
-            Store::Durable(replica) => replica.commit(operations),
-        }
-    }
-
-    fn registry(&self) -> &Registry {
-        match self {
-            Store::Memory(registry) => registry,
-            Store::Durable(replica) => replica.registry(),
-        }
-    }
+/// What one member's Raft says to another's.
+#[derive(Serialize, Deserialize, libprocess::Message)]
+struct RaftMessage {
+    /// Protobuf, as raft-rs encodes it.
+    bytes: Vec<u8>,
 }
 
 enum State {
     Closed,
-    Idle(Store),
-    /// The store is with a batch, or with a reader.
-    Busy,
+    Opening,
+    Open(Box<Open>),
     Failed(String),
+}
+
+struct Open {
+    member: Member,
+    disk: Box<dyn Disk>,
 }
 
 type Waiting<T> = Promise<Result<T, RegistrarError>>;
 
+/// Who is told what came of an operation.
+enum Asked {
+    /// Whoever waits for [`Registrar::recover`].
+    Recover,
+    Operation(Waiting<Result<(), Refused>>),
+}
+
+struct Recovering {
+    operation: Operation,
+    promise: Waiting<Registry>,
+    began: Time,
+    /// The term in which it was asked for last.
+    asked: Option<u64>,
+}
+
 /// The registry as a process; spawn it under the prefix `registrar`.
 pub struct Registrar {
     storage: Storage,
+    seat: Seat,
+    snapshot_after: usize,
     fetch_timeout: Duration,
     store_timeout: Duration,
     state: State,
-    queue: Vec<(Operation, Waiting<Result<(), Refused>>)>,
-    /// Who waits for what is being written; here, and not with the writing, so that they hear of a disk that
-    /// never answers.
-    in_flight: Vec<Waiting<Result<(), Refused>>>,
-    recovering: Option<Waiting<Registry>>,
+    /// What makes the next batches.
+    queue: Vec<(Operation, Asked)>,
+    /// By index in the log: the term, and who waits for what is there.
+    proposed: BTreeMap<u64, (u64, Vec<Asked>)>,
+    recovering: Option<Recovering>,
+    /// The term in which this master recovered as leader.
+    recovered: Option<u64>,
     readers: Vec<Promise<Response>>,
-    /// Counts the uses of the store, to know a late timeout from one in time.
+    /// Counts the uses of the disk, to know a late timeout from one in time.
     turn: u64,
+    outgoing: BTreeMap<u64, Outgoing>,
+    incoming: BTreeMap<u64, Incoming>,
 }
 
 impl Registrar {
-    /// A registrar that reads and writes `storage`, and gives it up when it takes longer than the timeouts.
+    /// The registrar of a group of one, that reads and writes `storage`, and gives it up when it takes longer than
+    /// the timeouts.
     pub fn new(storage: Storage, fetch_timeout: Duration, store_timeout: Duration) -> Self {
         Registrar {
             storage,
+            seat: Seat::alone(),
+            snapshot_after: SNAPSHOT_AFTER,
             fetch_timeout,
             store_timeout,
             state: State::Closed,
             queue: Vec::new(),
-            in_flight: Vec::new(),
+            proposed: BTreeMap::new(),
             recovering: None,
+            recovered: None,
             readers: Vec::new(),
             turn: 0,
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
         }
     }
 
-    /// Opens the registry for the master `info`, and gives what it holds.
+    /// As one of several.
+    pub fn in_group(self, seat: Seat) -> Self {
+        Registrar { seat, ..self }
+    }
+
+    /// With a snapshot after that many bytes of log instead of a megabyte.
+    pub fn snapshot_after(self, bytes: usize) -> Self {
+        Registrar { snapshot_after: bytes, ..self }
+    }
+
+    /// Opens the registry, and as soon as this master leads, gives what it holds, with `info` as the leader's.
+    /// To be called again after the lead was lost, to hear when it is back.
     pub fn recover(
         &mut self,
         info: MasterInfo,
         ctx: &mut Context<Self>,
     ) -> Future<Result<Registry, RegistrarError>> {
         let (promise, future) = Promise::new();
-        if !matches!(self.state, State::Closed) {
+        let recovered = self
+            .member()
+            .is_some_and(|member| self.recovered == Some(member.term()) && member.is_raft_leader());
+        if let State::Failed(why) = &self.state {
+            promise.set(Err(RegistrarError::Failed(why.clone())));
+            return future;
+        }
+        if recovered || self.recovering.is_some() {
             promise.set(Err(RegistrarError::Failed("it was recovered already".into())));
             return future;
         }
-        self.state = State::Busy;
-        self.recovering = Some(promise);
-        let (storage, began) = (self.storage.clone(), ctx.now());
-        let opened = ctx.blocking(move || {
-            let mut store = Store::open(&storage)?;
-            store.commit(vec![Kind::Recover(info).into()])?;
-            Ok::<_, ReplicaError>(store)
-        });
-        self.watch("reading the registry", self.fetch_timeout, ctx);
-        ctx.then(opened, move |this, result, ctx| {
-            ctx.metrics().timer("registrar/state_fetch", None).record(ctx.now() - began);
-            match result {
-                Ok(Ok(store)) => {
-                    if let Some(promise) = this.recovering.take() {
-                        promise.set(Ok(store.registry().clone()));
-                    }
-                    this.give_back(store, ctx);
-                }
-                Ok(Err(error)) => this.fail(&error.to_string()),
-                Err(_) => this.fail("opening it ended in a panic"),
-            }
-        });
+        let operation = Kind::Recover(info).into();
+        self.recovering = Some(Recovering { operation, promise, began: ctx.now(), asked: None });
+        if matches!(self.state, State::Closed) {
+            self.open(ctx);
+        } else {
+            self.go_on(ctx);
+        }
         future
     }
 
-    /// Has an operation written. The future brings its outcome once it is on disk.
+    fn open(&mut self, ctx: &mut Context<Self>) {
+        self.state = State::Opening;
+        let (storage, voters) = (self.storage.clone(), self.seat.voters());
+        let opened = ctx.blocking(move || storage.open(&voters));
+        ctx.delay(self.fetch_timeout, |this, _| {
+            let late = matches!(this.state, State::Opening) || this.seat.is_alone();
+            if late && this.recovering.is_some() {
+                let at_most = api::duration::format(this.fetch_timeout);
+                this.fail(&format!("reading the registry took longer than {at_most}"));
+            }
+        });
+        ctx.then(opened, |this, result, ctx| {
+            if !matches!(this.state, State::Opening) {
+                return;
+            }
+            let (disk, stored) = match result {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(error)) => return this.fail(&error.to_string()),
+                Err(_) => return this.fail("opening it ended in a panic"),
+            };
+            let seed = ctx.uuid().as_u64_pair().0;
+            match Member::new(&this.seat, stored, seed, this.snapshot_after, ctx.now()) {
+                Ok(member) => {
+                    this.state = State::Open(Box::new(Open { member, disk }));
+                    if !this.seat.is_alone() {
+                        ctx.delay(TICK, Self::tick);
+                    }
+                    this.read(ctx);
+                    this.go_on(ctx);
+                }
+                Err(error) => this.fail(&error.to_string()),
+            }
+        });
+    }
+
+    /// Has an operation written. The future brings its outcome once it is on the disks of a majority.
+    ///
+    /// An operation with a ticket takes effect at most once, however often it is asked for, here or at any other
+    /// master of the group.
     pub fn apply(
         &mut self,
         operation: Operation,
@@ -151,61 +240,240 @@ impl Registrar {
         match &self.state {
             State::Closed => promise.set(Err(RegistrarError::NotRecovered)),
             State::Failed(why) => promise.set(Err(RegistrarError::Failed(why.clone()))),
-            State::Idle(_) | State::Busy => {
-                self.queue.push((operation, promise));
-                self.next(ctx);
+            State::Opening | State::Open(_) => {
+                self.queue.push((operation, Asked::Operation(promise)));
+                self.go_on(ctx);
             }
         }
         future
     }
 
-    /// Starts on what waits, if nothing is going on.
-    fn next(&mut self, ctx: &mut Context<Self>) {
-        if self.queue.is_empty() && self.readers.is_empty() {
+    /// A ticket for an operation that may have to be asked for more than once; `None` before the registry is open.
+    pub fn ticket(&self, ctx: &mut Context<Self>) -> Option<Ticket> {
+        match &self.state {
+            State::Open(open) => {
+                Some(Ticket { id: ctx.uuid().into_bytes().to_vec(), since: open.member.applied() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The member of the group, while the registry is open.
+    pub fn member(&self) -> Option<&Member> {
+        match &self.state {
+            State::Open(open) => Some(&open.member),
+            _ => None,
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let State::Open(open) = &mut self.state else { return };
+        ctx.delay(TICK, Self::tick);
+        open.member.tick(ctx.now());
+        let mut given_up = Vec::new();
+        for (&to, outgoing) in &mut self.outgoing {
+            match outgoing.tick() {
+                Ok(Some(piece)) => {
+                    if let Some(upid) = self.seat.upid(to) {
+                        ctx.send(upid, piece);
+                    }
+                }
+                Ok(None) => {}
+                Err(()) => given_up.push(to),
+            }
+        }
+        for to in given_up {
+            self.outgoing.remove(&to);
+            open.member.snapshot_sent(to, false);
+        }
+        self.go_on(ctx);
+    }
+
+    fn raft_message(&mut self, from: &Upid, message: RaftMessage, ctx: &mut Context<Self>) {
+        if let Some(from) = self.seat.member_at(from) {
+            self.receive(from, &message.bytes, ctx);
+        }
+    }
+
+    fn receive(&mut self, from: u64, bytes: &[u8], ctx: &mut Context<Self>) {
+        let State::Open(open) = &mut self.state else { return };
+        match open.member.receive(from, bytes, ctx.now()) {
+            Ok(()) => self.go_on(ctx),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn piece(&mut self, from: &Upid, piece: Piece, ctx: &mut Context<Self>) {
+        let Some(member) = self.seat.member_at(from) else { return };
+        let Some((receipt, whole)) = self.incoming.entry(member).or_default().take(piece) else { return };
+        ctx.send(from, receipt);
+        if let Some(bytes) = whole {
+            self.receive(member, &bytes, ctx);
+        }
+    }
+
+    fn piece_received(&mut self, from: &Upid, receipt: PieceReceived, ctx: &mut Context<Self>) {
+        let (Some(member), State::Open(open)) = (self.seat.member_at(from), &mut self.state) else { return };
+        let Some(outgoing) = self.outgoing.get_mut(&member) else { return };
+        match outgoing.receipt(&receipt) {
+            None => {}
+            Some(Arrival::Partly) => ctx.send(from, outgoing.piece()),
+            Some(Arrival::Whole) => {
+                self.outgoing.remove(&member);
+                open.member.snapshot_sent(member, true);
+                self.go_on(ctx);
+            }
+        }
+    }
+
+    /// Proposes what waits, and does what the member says. Follows every event.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        self.propose(ctx);
+        let State::Open(open) = &mut self.state else { return };
+        let Output { messages, write, applied } = match open.member.output() {
+            Ok(output) => output,
+            Err(error) => return self.fail(&error.to_string()),
+        };
+        let job = open.member.snapshot_due();
+        for message in messages {
+            self.send(message, ctx);
+        }
+        if let Some(write) = write {
+            self.write(write, ctx);
+        }
+        for batch in applied {
+            self.answer(batch, ctx);
+        }
+        if let Some(job) = job {
+            Self::make_snapshot(job, ctx);
+        }
+    }
+
+    fn propose(&mut self, ctx: &mut Context<Self>) {
+        let State::Open(open) = &mut self.state else { return };
+        let member = &mut open.member;
+        if !member.is_raft_leader() {
+            let proposed = std::mem::take(&mut self.proposed).into_values().flat_map(|(_, asked)| asked);
+            let queued = std::mem::take(&mut self.queue).into_iter().map(|(_, asked)| asked);
+            let leader = member.leader().and_then(|id| self.seat.upid(id)).map(Upid::to_string);
+            proposed.chain(queued).for_each(|asked| asked.not_leading(&leader));
             return;
         }
-        let mut store = match std::mem::replace(&mut self.state, State::Busy) {
-            State::Idle(store) => store,
-            other => {
-                self.state = other;
-                return;
+        if let Some(recovering) = self.recovering.as_mut().filter(|it| it.asked != Some(member.term())) {
+            recovering.asked = Some(member.term());
+            self.queue.insert(0, (recovering.operation.clone(), Asked::Recover));
+        }
+        if member.is_writing() {
+            return;
+        }
+        let mut queue = std::mem::take(&mut self.queue).into_iter().peekable();
+        while queue.peek().is_some() {
+            let (mut operations, mut asked, mut size) = (Vec::new(), Vec::new(), 0);
+            while size < ENTRY
+                && let Some((mut operation, who)) = queue.next()
+            {
+                let since = member.applied();
+                operation
+                    .ticket
+                    .get_or_insert_with(|| Ticket { id: ctx.uuid().into_bytes().to_vec(), since });
+                size += operation.encoded_len();
+                operations.push(operation);
+                asked.push(who);
             }
-        };
-        let (operations, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue).into_iter().unzip();
-        self.in_flight = waiting;
-        let readers = std::mem::take(&mut self.readers);
+            match member.propose(&Batch { operations }) {
+                Some((index, term)) => {
+                    self.proposed.insert(index, (term, asked));
+                }
+                None => {
+                    asked.into_iter().for_each(|asked| asked.not_leading(&None));
+                    if let Some(recovering) = &mut self.recovering {
+                        recovering.asked = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, message: Message, ctx: &mut Context<Self>) {
+        let Some(upid) = self.seat.upid(message.to) else { return };
+        let Ok(bytes) = message.write_to_bytes() else { return };
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            let outgoing = Outgoing::new(ctx.uuid().as_u64_pair().0, bytes);
+            ctx.send(upid, outgoing.piece());
+            self.outgoing.insert(message.to, outgoing);
+        } else {
+            ctx.send(upid, RaftMessage { bytes });
+        }
+    }
+
+    fn write(&mut self, write: Write, ctx: &mut Context<Self>) {
+        let State::Open(open) = &mut self.state else { return };
         let began = ctx.now();
-        let written = ctx.blocking(move || {
-            let outcomes = if operations.is_empty() { Ok(Vec::new()) } else { store.commit(operations) };
-            if !readers.is_empty() {
-                let json = api::json::to_vec(&store.registry().to_proto());
-                for reader in readers {
-                    reader.set(Response::json(json.clone()));
-                }
+        let job = open.disk.submit(write);
+        let written = ctx.blocking(job);
+        self.turn += 1;
+        let (turn, at_most) = (self.turn, self.store_timeout);
+        // The disk may hang, and a master that cannot write must not seem to work.
+        ctx.delay(at_most, move |this, _| {
+            if this.turn == turn && matches!(this.state, State::Open(_)) {
+                this.fail(&format!(
+                    "writing the registry took longer than {}",
+                    api::duration::format(at_most)
+                ));
             }
-            (store, outcomes)
         });
-        self.watch("writing the registry", self.store_timeout, ctx);
-        ctx.then(written, move |this, result, ctx| match result {
-            Ok((store, Ok(outcomes))) => {
-                ctx.metrics()
-                    .timer("registrar/state_store", Duration::from_secs(86_400))
-                    .record(ctx.now() - began);
-                for (promise, outcome) in std::mem::take(&mut this.in_flight).into_iter().zip(outcomes) {
-                    promise.set(Ok(outcome));
+        ctx.then(written, move |this, result, ctx| {
+            this.turn += 1;
+            let State::Open(open) = &mut this.state else { return };
+            match result {
+                Ok(Ok(())) => {
+                    if this.recovering.is_none() {
+                        let window = Duration::from_secs(86_400);
+                        ctx.metrics().timer("registrar/state_store", window).record(ctx.now() - began);
+                    }
+                    open.member.persisted();
+                    this.go_on(ctx);
                 }
-                this.give_back(store, ctx);
+                Ok(Err(error)) => this.fail(&error.to_string()),
+                Err(_) => this.fail("writing it ended in a panic"),
             }
-            Ok((_, Err(error))) => this.fail(&error.to_string()),
-            Err(_) => this.fail("writing it ended in a panic"),
         });
     }
 
-    fn give_back(&mut self, store: Store, ctx: &mut Context<Self>) {
-        self.turn += 1;
-        if !matches!(self.state, State::Failed(_)) {
-            self.state = State::Idle(store);
-            self.next(ctx);
+    fn make_snapshot(job: SnapshotJob, ctx: &mut Context<Self>) {
+        let SnapshotJob { index, term, machine } = job;
+        let image = ctx.blocking(move || machine.to_image());
+        ctx.then(image, move |this, image, ctx| {
+            let State::Open(open) = &mut this.state else { return };
+            match image {
+                Ok(image) => {
+                    open.member.snapshot_made(index, term, image);
+                    this.go_on(ctx);
+                }
+                Err(_) => this.fail("making a snapshot of it ended in a panic"),
+            }
+        });
+    }
+
+    fn answer(&mut self, batch: Applied, ctx: &mut Context<Self>) {
+        let Some((term, asked)) = self.proposed.remove(&batch.index) else { return };
+        for (asked, outcome) in asked.into_iter().zip(batch.outcomes) {
+            match asked {
+                // Another leader's batch took the place.
+                asked if term != batch.term => asked.not_leading(&None),
+                Asked::Operation(promise) => {
+                    promise.set(Ok(outcome));
+                }
+                Asked::Recover => {
+                    let (Some(recovering), State::Open(open)) = (self.recovering.take(), &self.state) else {
+                        continue;
+                    };
+                    let took = ctx.now() - recovering.began;
+                    ctx.metrics().timer("registrar/state_fetch", None).record(took);
+                    self.recovered = Some(term);
+                    recovering.promise.set(Ok(open.member.machine().registry().clone()));
+                }
+            }
         }
     }
 
@@ -213,25 +481,36 @@ impl Registrar {
         tracing::error!(why, "the registry is out of service");
         self.state = State::Failed(why.to_owned());
         let failed = || RegistrarError::Failed(why.to_owned());
-        if let Some(promise) = self.recovering.take() {
-            promise.set(Err(failed()));
+        if let Some(recovering) = self.recovering.take() {
+            recovering.promise.set(Err(failed()));
         }
-        let queued = std::mem::take(&mut self.queue).into_iter().map(|(_, promise)| promise);
-        for promise in std::mem::take(&mut self.in_flight).into_iter().chain(queued) {
-            promise.set(Err(failed()));
+        let proposed = std::mem::take(&mut self.proposed).into_values().flat_map(|(_, asked)| asked);
+        let queued = std::mem::take(&mut self.queue).into_iter().map(|(_, asked)| asked);
+        for asked in proposed.chain(queued) {
+            if let Asked::Operation(promise) = asked {
+                promise.set(Err(failed()));
+            }
         }
         self.readers.clear();
+        self.outgoing.clear();
+        self.incoming.clear();
     }
 
-    /// Gives the store up if it is not back in time: the disk may hang, and a master that cannot write must
-    /// not seem to work.
-    fn watch(&mut self, what: &'static str, at_most: Duration, ctx: &mut Context<Self>) {
-        let turn = self.turn;
-        ctx.delay(at_most, move |this, _| {
-            if this.turn == turn && matches!(this.state, State::Busy) {
-                this.fail(&format!("{what} took longer than {}", api::duration::format(at_most)));
+    /// Shows the registry to those who wait to see it.
+    fn read(&mut self, ctx: &mut Context<Self>) {
+        let State::Open(open) = &self.state else { return };
+        let readers = std::mem::take(&mut self.readers);
+        if readers.is_empty() {
+            return;
+        }
+        let machine: Arc<Machine> = Arc::clone(open.member.machine());
+        // The readers have their answers from there.
+        drop(ctx.blocking(move || {
+            let json = api::json::to_vec(&machine.registry().to_proto());
+            for reader in readers {
+                reader.set(Response::json(json.clone()));
             }
-        });
+        }));
     }
 
     fn registry(&mut self, _: Request, ctx: &mut Context<Self>) -> Answer {
@@ -241,13 +520,28 @@ impl Registrar {
         }
         let (promise, future) = Promise::new();
         self.readers.push(promise);
-        self.next(ctx);
+        self.read(ctx);
         future.into()
+    }
+}
+
+impl Asked {
+    fn not_leading(self, leader: &Option<String>) {
+        match self {
+            Asked::Operation(promise) => {
+                promise.set(Err(RegistrarError::NotLeading { leader: leader.clone() }));
+            }
+            // It is asked again as soon as this master leads.
+            Asked::Recover => {}
+        }
     }
 }
 
 impl Process for Registrar {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(Self::raft_message);
+        ctx.install(Self::piece);
+        ctx.install(Self::piece_received);
         ctx.route_with("/registry", RouteOptions::help("The registry, as JSON."), Self::registry);
         ctx.pull_gauge("registrar/queued_operations", |this| this.queue.len() as f64);
     }

@@ -30,6 +30,35 @@ pub enum Refused {
     /// Written by a newer master.
     #[error("this master does not know that kind of operation; it was written by a newer one")]
     UnknownKind,
+    /// Asked for again, so long after the first time that nobody knows any more whether it was done.
+    #[error("it was first asked for too long ago to know whether it was done")]
+    TooLate,
+}
+
+impl Refused {
+    /// As a number and an agent's id, the form in which it is stored. The numbers do not change.
+    pub(super) fn to_code(&self) -> (u32, String) {
+        match self {
+            Refused::AlreadyAdmitted(id) => (1, id.clone()),
+            Refused::NotAdmitted(id) => (2, id.clone()),
+            Refused::AlreadyGone(id) => (3, id.clone()),
+            Refused::NoId => (4, String::new()),
+            Refused::UnknownKind => (5, String::new()),
+            Refused::TooLate => (6, String::new()),
+        }
+    }
+
+    /// The inverse of [`Refused::to_code`]; a number this master does not know was written by a newer one.
+    pub(super) fn from_code(code: u32, id: String) -> Refused {
+        match code {
+            1 => Refused::AlreadyAdmitted(id),
+            2 => Refused::NotAdmitted(id),
+            3 => Refused::AlreadyGone(id),
+            4 => Refused::NoId,
+            6 => Refused::TooLate,
+            _ => Refused::UnknownKind,
+        }
+    }
 }
 
 /// The agents the cluster knows, and what this master does not interpret but keeps.
@@ -309,6 +338,6 @@ mod tests {
 
     #[test]
     fn an_operation_of_a_newer_master_is_refused_by_name() {
-        assert_eq!(Registry::default().apply(&Operation { kind: None }), Err(Refused::UnknownKind));
+        assert_eq!(Registry::default().apply(&Operation::default()), Err(Refused::UnknownKind));
     }
 }

@@ -1,8 +1,8 @@
-//! How far the log had got when an answer was given, kept outside the log.
+//! How far the log had got when its last write was told to be durable, kept outside the log.
 //!
 //! After a crash the end of the log may be torn: a write that nobody was told of. That is ordinary and
-//! dropped. A log that lost what somebody *was* told of looks the same from the inside, so the last
-//! acknowledged position is kept beside it.
+//! dropped. A log that lost what somebody *was* told of, be it an agent or the leader, looks the same from the
+//! inside, so the position is kept beside it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -48,9 +48,10 @@ impl Watermark {
         self.index
     }
 
-    /// Records that everything up to `index` is about to be acknowledged. Synced when it returns.
-    pub(super) fn raise(&mut self, index: u64) -> io::Result<()> {
-        if index <= self.index {
+    /// Records that everything up to `index` is about to be acknowledged, or that what is after it is about to be
+    /// replaced. Synced when it returns.
+    pub(super) fn set(&mut self, index: u64) -> io::Result<()> {
+        if index == self.index {
             return Ok(());
         }
         let sequence = self.sequence + 1;
@@ -98,9 +99,9 @@ mod tests {
         let path = dir.path().join("acknowledged");
         let mut mark = Watermark::open(&path).unwrap();
         assert_eq!(mark.index(), 0);
-        mark.raise(5).unwrap();
-        mark.raise(3).unwrap();
-        mark.raise(9).unwrap();
+        mark.set(5).unwrap();
+        mark.set(5).unwrap();
+        mark.set(9).unwrap();
         assert_eq!(Watermark::open(&path).unwrap().index(), 9);
 
         // The newest record torn: the one before it counts. 9 was the second write, in the first slot.

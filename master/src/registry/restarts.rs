@@ -1,0 +1,227 @@
+//! A group of one on a real disk: what a restart finds after a crash, a torn write, or worse.
+
+use std::fs;
+use std::path::Path;
+
+use api::v1::{AgentId, AgentInfo};
+use libprocess::Time;
+
+use super::group::{Disk, Member, Outcomes, Seat};
+use super::log::Log;
+use super::operation::{Batch, Kind, Operation};
+use super::state::{Refused, Registry};
+
+/// A member with its log, driven to the end of what it has to do.
+struct Replica {
+    member: Member,
+    log: Log,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+impl Replica {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        Self::open_with(path, 1 << 20)
+    }
+
+    fn open_with(path: &Path, snapshot_after: usize) -> Result<Self, Failure> {
+        let seat = Seat::alone();
+        let (log, stored) = Log::open(path, &seat.voters())?;
+        let member = Member::new(&seat, stored, 7, snapshot_after, Time::default())?;
+        let mut replica = Replica { member, log };
+        replica.drive()?;
+        assert!(replica.member.leads(Time::default()), "a group of one elects itself");
+        Ok(replica)
+    }
+
+    fn drive(&mut self) -> Result<Vec<Outcomes>, Failure> {
+        let mut outcomes = Vec::new();
+        loop {
+            let output = self.member.output()?;
+            outcomes.extend(output.applied.into_iter().map(|applied| applied.outcomes));
+            let written = output.write.is_some();
+            if let Some(write) = output.write {
+                self.log.submit(write)()?;
+                self.member.persisted();
+            }
+            let job = self.member.snapshot_due();
+            if let Some(job) = &job {
+                self.member.snapshot_made(job.index, job.term, job.machine.to_image());
+            }
+            if !written && job.is_none() {
+                return Ok(outcomes);
+            }
+        }
+    }
+
+    fn commit(&mut self, operations: Vec<Operation>) -> Result<Outcomes, Failure> {
+        self.member.propose(&Batch { operations }).ok_or("not the leader")?;
+        Ok(self.drive()?.pop().ok_or("not committed")?)
+    }
+
+    fn registry(&self) -> &Registry {
+        self.member.machine().registry()
+    }
+}
+
+fn admit(n: usize) -> Operation {
+    let id = Some(AgentId { value: format!("agent-{n:04}") });
+    Kind::AdmitAgent(AgentInfo { hostname: "host".into(), id, ..Default::default() }).into()
+}
+
+fn names(replica: &Replica) -> Vec<String> {
+    replica.registry().admitted().map(|(id, _)| id.value.clone()).collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        let mut replica = Replica::open(dir.path()).unwrap();
+        assert_eq!(names(&replica), expected);
+        let outcomes = replica.commit(vec![admit(n), admit(n)]).unwrap();
+        assert_eq!(outcomes[0], Ok(()));
+        assert!(matches!(outcomes[1], Err(Refused::AlreadyAdmitted(_))));
+        expected.push(format!("agent-{n:04}"));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_crash_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replica = Replica::open_with(dir.path(), 200).unwrap();
+    for n in 0..60 {
+        replica.commit(vec![admit(n)]).unwrap();
+        if n % 7 == 0 {
+            // The files as a crash would leave them: nothing was closed, flushed or shortened.
+            let crashed = tempfile::tempdir().unwrap();
+            copy(dir.path(), crashed.path());
+            let restarted = Replica::open(crashed.path()).unwrap();
+            assert_eq!(names(&restarted).len(), n + 1);
+            assert_eq!(restarted.registry(), replica.registry());
+        }
+    }
+}
+
+#[test]
+fn snapshots_bound_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replica = Replica::open_with(dir.path(), 100).unwrap();
+    for n in 0..200 {
+        replica.commit(vec![admit(n)]).unwrap();
+    }
+    drop(replica);
+    let (log, stored) = Log::open(dir.path(), &[1]).unwrap();
+    let kept = stored.snapshot.index;
+    assert!(kept > 50, "the last snapshot is at {kept}");
+    drop(log);
+    let replica = Replica::open_with(dir.path(), 100).unwrap();
+    assert_eq!(names(&replica).len(), 200);
+}
+
+/// The files of the log proper, newest last.
+fn log_files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir.join("log"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "raftlog"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replica = Replica::open(dir.path()).unwrap();
+    for n in 0..5 {
+        replica.commit(vec![admit(n)]).unwrap();
+    }
+    drop(replica);
+    let file = log_files(dir.path()).pop().unwrap();
+    let length = fs::metadata(&file).unwrap().len();
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(length - 150).unwrap();
+    let error = Replica::open(dir.path()).err().expect("a shortened log must not open").to_string();
+    assert!(error.contains("had been acknowledged"), "{error}");
+}
+
+#[test]
+fn a_log_with_a_flipped_byte_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replica = Replica::open(dir.path()).unwrap();
+    for n in 0..20 {
+        replica.commit(vec![admit(n)]).unwrap();
+    }
+    drop(replica);
+    let file = log_files(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&file, bytes).unwrap();
+    let error = Replica::open(dir.path()).err().expect("a corrupt log must not open").to_string();
+    assert!(error.contains("corrupt"), "{error}");
+}
+
+#[test]
+fn a_torn_write_nobody_was_told_of_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replica = Replica::open(dir.path()).unwrap();
+    replica.commit(vec![admit(0)]).unwrap();
+    drop(replica);
+    let file = log_files(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.extend([7; 33]);
+    fs::write(&file, bytes).unwrap();
+    let replica = Replica::open(dir.path()).unwrap();
+    assert_eq!(names(&replica), ["agent-0000"]);
+}
+
+#[test]
+fn a_snapshot_of_the_leader_replaces_a_longer_log_at_once() {
+    use super::group::{StoredSnapshot, Write};
+    use raft::eraftpb::{Entry, HardState};
+
+    let entries = |term, from: u64, to: u64| -> Vec<Entry> {
+        (from..=to).map(|index| Entry { index, term, ..Default::default() }).collect()
+    };
+    let shape = |dir: &Path| {
+        let (_, stored) = Log::open(dir, &[1, 2, 3]).unwrap();
+        let entries: Vec<_> = stored.entries.iter().map(|entry| (entry.index, entry.term)).collect();
+        (stored.snapshot.index, entries, stored.snapshot.voters)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(dir.path(), &[1, 2, 3]).unwrap();
+    let hard_state = Some(HardState { term: 1, ..Default::default() });
+    log.submit(Write { entries: entries(1, 1, 9), hard_state, ..Default::default() })().unwrap();
+    // Entries that never were committed give way, also to fewer.
+    log.submit(Write { entries: entries(2, 8, 8), ..Default::default() })().unwrap();
+    for index in [5, 20, 30] {
+        let snapshot = StoredSnapshot { index, term: 3, voters: vec![1, 2, 3], ..Default::default() };
+        let entries = entries(3, index + 1, index + 2);
+        log.submit(Write { install: Some(snapshot), entries, ..Default::default() })().unwrap();
+        let crashed = tempfile::tempdir().unwrap();
+        copy(dir.path(), crashed.path());
+        assert_eq!(shape(crashed.path()), (index, vec![(index + 1, 3), (index + 2, 3)], vec![1, 2, 3]));
+    }
+    drop(log);
+    assert_eq!(shape(dir.path()), (30, vec![(31, 3), (32, 3)], vec![1, 2, 3]));
+
+    let (_, stored) = Log::open(dir.path(), &[1]).unwrap();
+    let error =
+        Member::new(&Seat::alone(), stored, 7, 1, Time::default()).err().expect("another group's log");
+    assert!(error.to_string().contains("belongs to a group"), "{error}");
+}
