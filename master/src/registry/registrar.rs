@@ -544,5 +544,7 @@ impl Process for Registrar {
         ctx.install(Self::piece_received);
         ctx.route_with("/registry", RouteOptions::help("The registry, as JSON."), Self::registry);
         ctx.pull_gauge("registrar/queued_operations", |this| this.queue.len() as f64);
+        ctx.pull_gauge("registrar/log/ensemble_size", |this| this.seat.members.len() as f64);
+        ctx.pull_gauge("registrar/log/recovered", |this| f64::from(u8::from(this.member().is_some())));
     }
 }

@@ -225,3 +225,67 @@ fn a_snapshot_of_the_leader_replaces_a_longer_log_at_once() {
         Member::new(&Seat::alone(), stored, 7, 1, Time::default()).err().expect("another group's log");
     assert!(error.to_string().contains("belongs to a group"), "{error}");
 }
+
+/// Three registrars on nodes and disks of their own: whoever leads has what was acknowledged by the one before.
+#[test]
+fn the_next_leader_has_what_the_last_one_acknowledged() {
+    use libprocess::{Id, Node};
+    use std::collections::BTreeMap;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{Registrar, RegistrarError, Storage};
+
+    let deadline = Duration::from_secs(20);
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut nodes: BTreeMap<usize, Node> =
+        (0..3).map(|n| (n, Node::builder().listen("127.0.0.1:0").start().unwrap())).collect();
+    let at = |node: &Node| format!("registrar(1)@{}", node.address()).parse().ok();
+    let members: BTreeMap<_, _> = nodes.iter().map(|(n, node)| (*n as u64 + 1, at(node))).collect();
+    let (elected, elections) = mpsc::channel();
+    let pids: Vec<_> = (0..3)
+        .map(|n| {
+            let seat = Seat { id: n as u64 + 1, members: members.clone() };
+            let storage = Storage::Directory(dirs[n].path().into());
+            let registrar = Registrar::new(storage, deadline, deadline).in_group(seat);
+            let pid = nodes[&n].spawn(Id::prefix("registrar"), registrar).unwrap();
+            let elected = elected.clone();
+            let recovered =
+                pid.dispatch(|registrar, ctx| registrar.recover(Default::default(), ctx)).flatten();
+            recovered.settled(move |registry| {
+                if let Ok(Ok(registry)) = registry {
+                    elected.send((n, registry)).ok();
+                }
+            });
+            pid
+        })
+        .collect();
+
+    let mut acknowledged = Vec::new();
+    for round in 0..2 {
+        let (leader, registry) = elections.recv_timeout(deadline).expect("somebody leads");
+        let there: Vec<_> = registry.admitted().map(|(id, _)| id.value.clone()).collect();
+        let missing: Vec<_> = acknowledged.iter().filter(|id| !there.contains(*id)).collect();
+        assert!(missing.is_empty(), "acknowledged and not there: {missing:?}");
+        let answers: Vec<_> = (100 * round..100 * (round + 1))
+            .map(|n| {
+                let operation = admit(n);
+                let answer =
+                    pids[leader].dispatch(move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
+                (format!("agent-{n:04}"), answer)
+            })
+            .collect();
+        for (id, answer) in answers {
+            match answer.wait(deadline).unwrap() {
+                Ok(outcome) => {
+                    assert_eq!(outcome, Ok(()));
+                    acknowledged.push(id);
+                }
+                // On a machine that is busy enough it may lose its place before it is taken.
+                Err(error) => assert!(matches!(error, RegistrarError::NotLeading { .. }), "{error}"),
+            }
+        }
+        nodes.remove(&leader).unwrap().shutdown().wait(deadline).unwrap();
+    }
+    assert!(!acknowledged.is_empty());
+}

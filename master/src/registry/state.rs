@@ -1,13 +1,14 @@
 //! The registry: which agents the cluster has, whoever leads it. A state machine without any I/O; the
 //! replicated log below it decides in which order operations come.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::internal::Registry as RegistryProto;
 use api::internal::registry::{
     GoneSlave, GoneSlaves, Master, Slave, Slaves, UnreachableSlave, UnreachableSlaves,
 };
 use api::v1::{AgentId, AgentInfo, TimeInfo};
+use imbl::OrdMap;
 use indexmap::IndexMap;
 
 use super::operation::{Kind, Operation};
@@ -64,7 +65,8 @@ impl Refused {
 /// The agents the cluster knows, and what this master does not interpret but keeps.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Registry {
-    admitted: BTreeMap<AgentId, Slave>,
+    /// Cloned for every snapshot and every reader: a clone shares what does not change afterwards.
+    admitted: OrdMap<AgentId, Arc<Slave>>,
     /// In the order they were lost, the oldest first: that is the order they are forgotten in.
     unreachable: IndexMap<AgentId, UnreachableSlave>,
     gone: IndexMap<AgentId, TimeInfo>,
@@ -110,13 +112,14 @@ impl Registry {
                 if self.admitted.contains_key(&id) {
                     return Err(Refused::AlreadyAdmitted(id.value));
                 }
-                self.admitted.insert(id, Slave { info: info.clone(), drain_info: None, deactivated: None });
+                let slave = Slave { info: info.clone(), drain_info: None, deactivated: None };
+                self.admitted.insert(id, Arc::new(slave));
                 Ok(())
             }
             Kind::UpdateAgent(info) => {
                 let id = id_of(info)?;
                 let slave = self.admitted.get_mut(&id).ok_or(Refused::NotAdmitted(id.value))?;
-                slave.info = info.clone();
+                Arc::make_mut(slave).info = info.clone();
                 Ok(())
             }
             Kind::MarkUnreachable(marked) => {
@@ -143,7 +146,7 @@ impl Registry {
                     .shift_remove(&id)
                     .map(|slave| (slave.drain_info, slave.deactivated))
                     .unwrap_or_default();
-                self.admitted.insert(id, Slave { info: info.clone(), drain_info, deactivated });
+                self.admitted.insert(id, Arc::new(Slave { info: info.clone(), drain_info, deactivated }));
                 Ok(())
             }
             Kind::RemoveAgent(id) => self.remove(id).map(drop),
@@ -170,14 +173,16 @@ impl Registry {
         }
     }
 
-    fn remove(&mut self, id: &AgentId) -> Result<Slave, Refused> {
+    fn remove(&mut self, id: &AgentId) -> Result<Arc<Slave>, Refused> {
         self.admitted.remove(id).ok_or_else(|| Refused::NotAdmitted(id.value.clone()))
     }
 
     /// As Mesos stores and shows it.
     pub fn to_proto(&self) -> RegistryProto {
         RegistryProto {
-            slaves: Some(Slaves { slaves: self.admitted.values().cloned().collect() }),
+            slaves: Some(Slaves {
+                slaves: self.admitted.values().map(|slave| Slave::clone(slave)).collect(),
+            }),
             unreachable: Some(UnreachableSlaves { slaves: self.unreachable.values().cloned().collect() }),
             gone: Some(GoneSlaves {
                 slaves: self
@@ -192,9 +197,9 @@ impl Registry {
 
     /// The inverse of [`Registry::to_proto`].
     pub fn from_proto(mut proto: RegistryProto) -> Result<Self, Refused> {
-        let mut admitted = BTreeMap::new();
+        let mut admitted = OrdMap::new();
         for slave in proto.slaves.take().unwrap_or_default().slaves {
-            admitted.insert(id_of(&slave.info)?, slave);
+            admitted.insert(id_of(&slave.info)?, Arc::new(slave));
         }
         let unreachable = proto.unreachable.take().unwrap_or_default().slaves;
         let gone = proto.gone.take().unwrap_or_default().slaves;

@@ -47,6 +47,16 @@ pub enum MemberError {
         /// Where its log ends.
         last: u64,
     },
+    /// Two groups, or two lives of one group, met.
+    #[error(
+        "master {leader} has something else at entry {index} of its log than what this master knows to be committed there: they are not of one group. Remove the directory of the one that does not belong, and add it to the group anew"
+    )]
+    Diverged {
+        /// Whose log differs.
+        leader: u64,
+        /// Where.
+        index: u64,
+    },
 }
 
 /// A batch that took effect.
@@ -150,8 +160,9 @@ impl Member {
             heartbeat_tick: HEARTBEAT_TICKS,
             pre_vote: true,
             check_quorum: true,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
+            // What is under way to one member stays below what a connection holds for a peer that is slow.
+            max_size_per_msg: 512 << 10,
+            max_inflight_msgs: 64,
             max_uncommitted_size: 64 << 20,
             ..Config::default()
         };
@@ -220,7 +231,15 @@ impl Member {
                 }
                 true
             }
-            MessageType::MsgAppend | MessageType::MsgSnapshot => true,
+            MessageType::MsgAppend => {
+                if term >= self.node.raft.term
+                    && let Some(index) = self.contradiction(&message)
+                {
+                    return Err(MemberError::Diverged { leader, index });
+                }
+                true
+            }
+            MessageType::MsgSnapshot => true,
             MessageType::MsgAppendResponse
             | MessageType::MsgHeartbeatResponse
             | MessageType::MsgRequestVoteResponse
@@ -236,6 +255,15 @@ impl Member {
         }
         self.draw_patience();
         Ok(())
+    }
+
+    /// The first committed entry that the message wants to be another one.
+    fn contradiction(&self, message: &Message) -> Option<u64> {
+        let log = &self.node.raft.raft_log;
+        let known = message.entries.iter().take_while(|entry| entry.index <= log.committed);
+        // What is in a snapshot cannot be compared any more.
+        let mut known = known.filter(|entry| entry.index >= log.first_index());
+        known.find(|entry| !log.match_term(entry.index, entry.term)).map(|entry| entry.index)
     }
 
     /// Appends a batch to the log, as leader; gives its index and term. `None` when it cannot be appended now,
@@ -488,5 +516,102 @@ impl Member {
         store.compact(snapshot.clone());
         let unwritten = self.unwritten.get_or_insert_default();
         unwritten.write.append(Write { compact: Some(snapshot), ..Write::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use raft::eraftpb::HardState;
+
+    use super::*;
+
+    /// Member 2 of three: entries 1 to 3 of term 1, of which two are committed.
+    fn member() -> Member {
+        let seat = Seat { id: 2, members: BTreeMap::from([(1, None), (2, None), (3, None)]) };
+        let entries = (1..=3).map(|index| Entry { index, term: 1, ..Default::default() }).collect();
+        let hard_state = HardState { term: 1, commit: 2, ..Default::default() };
+        let stored = Stored { hard_state, entries, ..Default::default() };
+        Member::new(&seat, stored, 7, 1 << 20, Time::default()).unwrap()
+    }
+
+    fn message(kind: MessageType, term: u64, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let mut message = Message { from: 1, to: 2, term, ..Default::default() };
+        message.set_msg_type(kind);
+        change(&mut message);
+        message.write_to_bytes().unwrap()
+    }
+
+    fn answers(member: &mut Member) -> Vec<(MessageType, bool)> {
+        let mut answers = Vec::new();
+        loop {
+            let output = member.output().unwrap();
+            answers.extend(output.messages.iter().map(|message| (message.get_msg_type(), message.reject)));
+            if output.write.is_none() {
+                return answers;
+            }
+            member.persisted();
+        }
+    }
+
+    #[test]
+    fn a_vote_is_not_given_before_a_promise_of_the_life_before_has_ended() {
+        let mut member = member();
+        let vote = |term| {
+            message(MessageType::MsgRequestVote, term, |message| {
+                message.index = 3;
+                message.log_term = 1;
+            })
+        };
+        for term in 2..2 + ELECTION_TICKS as u64 {
+            member.receive(1, &vote(term), Time::default()).unwrap();
+            assert_eq!(answers(&mut member), []);
+            member.tick(Time::default());
+        }
+        member.receive(1, &vote(50), Time::default()).unwrap();
+        assert!(answers(&mut member).contains(&(MessageType::MsgRequestVoteResponse, false)));
+    }
+
+    #[test]
+    fn an_answer_waits_for_the_disk() {
+        let mut member = member();
+        let append = message(MessageType::MsgAppend, 1, |message| {
+            (message.index, message.log_term, message.commit) = (3, 1, 4);
+            message.entries.push(Entry { index: 4, term: 1, ..Default::default() });
+        });
+        member.receive(1, &append, Time::default()).unwrap();
+        let output = member.output().unwrap();
+        assert_eq!(output.messages, []);
+        assert_eq!(output.write.map(|write| write.entries.len()), Some(1));
+        assert_eq!(member.applied(), 3, "what is durable here and committed there takes effect");
+        member.persisted();
+        assert!(answers(&mut member).contains(&(MessageType::MsgAppendResponse, false)));
+        assert_eq!(member.applied(), 4);
+    }
+
+    #[test]
+    fn a_disk_that_forgot_and_a_leader_of_another_group_are_told() {
+        let heartbeat = message(MessageType::MsgHeartbeat, 1, |message| message.commit = 9);
+        let error = member().receive(1, &heartbeat, Time::default()).unwrap_err().to_string();
+        assert!(error.contains("reached entry 9, but it ends at entry 3"), "{error}");
+
+        let append = message(MessageType::MsgAppend, 2, |message| {
+            (message.index, message.log_term) = (1, 1);
+            message.entries.push(Entry { index: 2, term: 2, ..Default::default() });
+        });
+        let error = member().receive(1, &append, Time::default()).unwrap_err().to_string();
+        assert!(error.contains("something else at entry 2"), "{error}");
+    }
+
+    #[test]
+    fn what_no_member_sends_is_ignored() {
+        let mut member = member();
+        let from_3 = message(MessageType::MsgHeartbeat, 1, |message| message.from = 3);
+        let proposal = message(MessageType::MsgPropose, 0, |message| message.entries.push(Entry::default()));
+        for bytes in [&from_3[..], &proposal, &[7; 40], &[]] {
+            member.receive(1, bytes, Time::default()).unwrap();
+        }
+        assert_eq!(answers(&mut member), []);
     }
 }
