@@ -41,7 +41,6 @@ impl Allocator {
         let state = &mut self.agents[agent.0];
         let free = plain_amounts(&state.available, &self.pool);
         if free != state.free {
-            self.ledger.grew |= free.iter().any(|(name, amount)| amount > state.free.get(name));
             self.ledger.free.subtract(&state.free);
             self.ledger.free.add(&free);
             state.free = free;
@@ -84,7 +83,8 @@ impl Allocator {
                 false => consumed.subtract(amounts),
             });
             self.ledger.accounts[key.0].grew = true;
-            self.ledger.grew = true;
+            // Guarantees that are not satisfied any more may be given what the headroom kept.
+            self.ledger.grew |= self.ledger.unsatisfied.contains(key.0);
             self.review_limits(key);
         }
     }
@@ -159,7 +159,7 @@ impl Allocator {
         }
     }
 
-    fn is_exhausted(&self, key: QuotaKey) -> bool {
+    pub(crate) fn is_exhausted(&self, key: QuotaKey) -> bool {
         let account = &self.ledger.accounts[key.0];
         account.is_limited()
             && self.minimums.are_out_of_reach(|name| account.limit_left(name))
@@ -177,7 +177,8 @@ impl Allocator {
             }
         }
         let mut agents = Vec::new();
-        if std::mem::take(&mut self.ledger.grew) {
+        if self.ledger.has_grown() {
+            self.ledger.grew = false;
             agents.extend(std::mem::take(&mut self.ledger.held).iter());
         }
         for (_, account) in &mut self.ledger.accounts {
@@ -204,7 +205,7 @@ impl Allocator {
     /// Whether another look at an agent is due for what quota kept from somebody.
     pub(crate) fn is_held_back_due(&self, agent: AgentKey) -> bool {
         self.requoted
-            || (self.ledger.grew && self.ledger.held.contains(agent.0))
+            || (self.ledger.held.contains(agent.0) && self.ledger.has_grown())
             || self.ledger.iter().any(|(_, account)| account.grew && account.held.contains(agent.0))
     }
 }

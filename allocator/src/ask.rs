@@ -85,14 +85,15 @@ impl Allocator {
                 candidate.guaranteed(&whole, account, &self.ledger, &self.pool)
             }
             (Stage::Guarantees, None) => None,
-            (Stage::FairShare, account) => Some(candidate.fair(whole, account, &self.ledger, &self.pool)),
+            (Stage::FairShare, account) => {
+                let takes_scraps = candidate.takes_scraps(&self.options);
+                Some(candidate.fair(whole, account, &self.ledger, &self.pool, takes_scraps))
+            }
         };
         let Some(cut) = cut else { return (Answer::NotNow, nothing()) };
-        let scrap = cut.scrap && !self.options.headroom_scraps && candidate.client.min_allocatable.is_none();
         let is_cut = cut.limited || cut.held_back || stage == Stage::Guarantees;
         let good = !is_cut
-            || (!scrap
-                && candidate.is_allocatable(&cut.resources, &self.options)
+            || (candidate.is_allocatable(&cut.resources, &self.options)
                 && !self.filters.hide(client, agent, &cut.resources));
         let Cut { resources, plain, limited, held_back, scrap } = cut;
         let rest = Cut { resources: Cow::Owned(Resources::new()), plain, limited, held_back, scrap };

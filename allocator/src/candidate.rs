@@ -47,7 +47,7 @@ pub(crate) struct Cut<'l> {
     pub(crate) limited: bool,
     /// The headroom took some of it.
     pub(crate) held_back: bool,
-    /// The headroom took all there was of some resource.
+    /// The headroom took all cpus or all mem, and so only what is not held back is left.
     pub(crate) scrap: bool,
 }
 
@@ -69,6 +69,11 @@ impl Candidate<'_> {
             false if self.is_allocatable(&offer, options) => Ok(offer),
             false => Err(Unfit::BelowMinimum),
         }
+    }
+
+    /// Whether it is offered what the headroom leaves, be all of some resource gone.
+    pub(crate) fn takes_scraps(&self, options: &Options) -> bool {
+        options.headroom_scraps || self.client.min_allocatable.is_some()
     }
 
     /// Whether the framework understands this agent, and the agent this framework.
@@ -143,13 +148,15 @@ impl Candidate<'_> {
     }
 
     /// What quota leaves of `whole` in the second stage, which gives everybody a fair share: as much as the limits
-    /// of the role (or of the one above it) and the headroom allow.
+    /// of the role (or of the one above it) and the headroom allow. Unless the framework `takes_scraps`, nothing but
+    /// what is reserved or revocable is left where the headroom takes all cpus there were, or all mem.
     pub(crate) fn fair<'l>(
         &self,
         whole: Cow<'l, Resources>,
         account: Option<&Account>,
         ledger: &Ledger,
         pool: &Pool,
+        takes_scraps: bool,
     ) -> Cut<'l> {
         let limit = |name| account.and_then(|account| account.limit_left(name));
         let headroom = |name| ledger.holds_back().then(|| ledger.headroom(name));
@@ -167,7 +174,22 @@ impl Candidate<'_> {
         let after = amounts(&plain, pool);
         // What is reserved or revocable makes up for what was held back.
         let rest = amounts(&offer, pool);
-        let scrap = before.iter().any(|(name, _)| after.get(name) == 0 && rest.get(name) == 0);
+        let robbed = [Name::CPUS, Name::MEM]
+            .iter()
+            .filter_map(|name| pool.find(name))
+            .any(|name| before.get(name) != 0 && after.get(name) == 0 && rest.get(name) == 0);
+        let scrap = robbed && !takes_scraps;
+        if scrap {
+            // What is the role's own, and what may be taken back, nobody holds back.
+            offer.retain(|entry| entry.is_reserved() || entry.is_revocable());
+            return Cut {
+                resources: Cow::Owned(offer),
+                plain: Amounts::default(),
+                limited,
+                held_back,
+                scrap,
+            };
+        }
         offer.extend(plain);
         Cut { resources: Cow::Owned(offer), plain: after, limited, held_back, scrap }
     }

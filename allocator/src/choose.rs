@@ -20,6 +20,8 @@ struct Look {
     /// Who said no, and for whom quota did, as far as the agent is to remember it.
     declined: Vec<ClientKey>,
     held_back: Vec<ClientKey>,
+    /// Somebody was offered less because the rest would have been a scrap, which it may not be for long.
+    scrap: bool,
     /// What was entered in quota's books.
     spent: Vec<(Option<QuotaKey>, Amounts)>,
 }
@@ -65,6 +67,7 @@ impl Allocator {
                 if state.traits.shared {
                     look.leave_out(run.shared.entry(agent).or_default(), &offer);
                 }
+                look.scrap |= cut.scrap;
                 self.ledger.spend(quota, &cut.plain);
                 look.spent.push((quota, cut.plain));
                 look.chosen.push((client, offer));
@@ -135,7 +138,7 @@ impl Allocator {
                 // What is left may be for somebody for whom it was not when there was more; what is shared and
                 // was offered in this cycle, for anybody in the next.
                 let indivisible = !self.ledger.is_empty() && state.traits.indivisible;
-                let quirks = state.traits.shared || indivisible || !state.held_back.is_empty();
+                let quirks = state.traits.shared || indivisible || look.scrap || !state.held_back.is_empty();
                 if !look.complete || run.cut.contains(&agent) || (gave && quirks) {
                     self.unsettled.insert(agent.0);
                 }
@@ -157,6 +160,7 @@ impl Look {
             chosen: Vec::new(),
             declined: Vec::new(),
             held_back: Vec::new(),
+            scrap: false,
             spent: Vec::new(),
         }
     }

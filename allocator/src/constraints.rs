@@ -2,7 +2,7 @@
 //!
 //! They are checked and compiled once, when a framework subscribes; whoever subscribes it hands them in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::v1::scheduler::attribute_constraint::selector::PseudoattributeType;
 use api::v1::scheduler::attribute_constraint::{Predicate as PredicateProto, Selector as SelectorProto};
@@ -77,6 +77,9 @@ enum Found<'a> {
     Other,
 }
 
+/// Every agent that is looked at for a framework may have to be held against all of its constraints.
+const MAX_CONSTRAINTS: usize = 1000;
+
 impl Constraints {
     /// [`Constraints::compile_within`] the usual limits.
     ///
@@ -95,11 +98,19 @@ impl Constraints {
         roles: &[String],
         limits: RegexLimits,
     ) -> Result<Self, String> {
+        let roles: BTreeSet<&str> = roles.iter().map(String::as_str).collect();
+        let groups = constraints.role_constraints.values().flat_map(|it| &it.groups);
+        let n_constraints: usize = groups.map(|group| group.attribute_constraints.len().max(1)).sum();
+        if n_constraints > MAX_CONSTRAINTS {
+            return Err(format!(
+                "There are {n_constraints} offer constraints; a framework has at most {MAX_CONSTRAINTS}"
+            ));
+        }
         let mut entries: Vec<_> = constraints.role_constraints.iter().collect();
         entries.sort_by_key(|(role, _)| role.as_str());
         let mut compiled = BTreeMap::new();
         for (role, constraints) in entries {
-            if !roles.contains(role) {
+            if !roles.contains(role.as_str()) {
                 return Err(format!(
                     "Offer constraints specify role '{role}' which is not contained in the list of roles"
                 ));

@@ -82,6 +82,7 @@ impl Allocator {
             self.unsettled.remove(agent.0);
             self.look_at(agent, Stage::FairShare, rng, &mut run);
         }
+        self.ledger.note_headroom();
         run.allocation.inverse_offers = self.ask_to_leave(&maintained, now);
         run.allocation
     }

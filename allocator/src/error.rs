@@ -29,7 +29,9 @@ pub enum AllocatorError {
     #[error("agent {0} was added already; update it instead")]
     KnownAgent(String),
     /// A role no path can be made of.
-    #[error("`{role}` is not a role: components between `/` must not be empty or `.`")]
+    #[error(
+        "`{role}` is not a role: components between `/` must not be empty or `.`, and it must not be too long"
+    )]
     InvalidRole {
         /// The role as given.
         role: String,

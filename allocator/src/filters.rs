@@ -84,14 +84,16 @@ fn slot(of: usize) -> u32 {
 }
 
 impl Filters {
-    /// Keeps `resources` of the agent, or any part of them, away from the client until after `until`.
+    /// Keeps `resources` of the agent, or any part of them, away from the client until after `until`. Whether
+    /// another refusal of that pair had to be forgotten for it, so that something is refused no more.
     pub(crate) fn refuse(
         &mut self,
         client: ClientKey,
         agent: AgentKey,
         resources: Arc<Resources>,
         until: Time,
-    ) {
+    ) -> bool {
+        let mut forgotten = false;
         if self.agents.len() <= agent.0 {
             self.agents.resize_with(agent.0 + 1, OfAgent::default);
         }
@@ -99,7 +101,7 @@ impl Filters {
         let key = slot(client.0);
         if here.clients.contains(client.0) {
             if here.of_client(key).any(|(_, old)| old.until >= until && old.resources.contains(&resources)) {
-                return;
+                return false;
             }
             let covered = |old: &Refusal| old.until <= until && resources.contains(&old.resources);
             let mut gone: Vec<u64> =
@@ -108,6 +110,7 @@ impl Filters {
                 && let Some((_, first)) = here.of_client(key).map(|(number, old)| (old.until, number)).min()
             {
                 gone.push(first);
+                forgotten = true;
             }
             for number in gone {
                 self.n_refusals -= usize::from(here.refusals.remove(&(key, number)).is_some());
@@ -121,6 +124,7 @@ impl Filters {
         self.n_refusals += 1;
         self.ends.push(Reverse(End { until, number: self.last, client: key, agent: slot(agent.0) }));
         self.forget_dropped();
+        forgotten
     }
 
     /// Whether the client refused all of `offer`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::resources::Quantities;
+use api::resources::{Quantities, Scalar};
 use api::v1::framework_info::{Capability, capability};
 use api::v1::{FrameworkId, FrameworkInfo, OfferFilters};
 
@@ -60,9 +60,10 @@ pub(crate) fn roles_of(info: &FrameworkInfo) -> BTreeSet<&str> {
 /// The sets of amounts of which an offer has to reach one; `None` where the framework leaves it to the operator.
 pub(crate) fn min_allocatable(filters: Option<&OfferFilters>) -> Option<Vec<Quantities>> {
     let sets = &filters?.min_allocatable_resources.as_ref()?.quantities;
+    // Amounts that are none were refused when the framework subscribed; one that is too large asks for too much.
+    let amount = |value: f64| Scalar::from_f64(value).unwrap_or(Scalar::LIMIT);
     let quantities = |set: &api::v1::offer_filters::ResourceQuantities| {
-        // An amount that is none was refused when the framework subscribed; here it asks for nothing.
-        api::resources::amounts(&set.quantities).unwrap_or_default().into_iter().collect()
+        set.quantities.iter().map(|(name, it)| (name.as_str(), amount(it.value))).collect()
     };
     Some(sets.iter().map(quantities).collect())
 }

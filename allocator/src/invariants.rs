@@ -153,7 +153,15 @@ impl Allocator {
             let framework = &self.frameworks[client.framework.0];
             let role = &self.roles[client.role.0];
             let name = format!("{} in {}", framework.id.value, role.name);
-            let wanted = framework.active && client.subscribed && !client.suppressed && !client.parked;
+            let wants = framework.active && client.subscribed && !client.suppressed;
+            let parked = wants
+                && role.quota.is_some_and(|key| self.is_exhausted(key))
+                && client.min_allocatable.is_none()
+                && !framework.capabilities.revocable_resources;
+            if parked != client.parked {
+                return Err(format!("{name} should be parked: {parked}"));
+            }
+            let wanted = wants && !parked;
             let key = ClientKey(key);
             if wanted != self.active.contains(key.0) || wanted != role.sorter.is_active(key) {
                 return Err(format!("{name} should be active: {wanted}"));
@@ -179,7 +187,9 @@ impl Allocator {
             }
         }
         let n_clients: usize = self.frameworks.iter().map(|(_, framework)| framework.clients.len()).sum();
-        let stray = self.active.iter().chain(self.fresh.iter()).any(|client| !self.active.contains(client));
+        let known = |client: usize| self.clients.contains(client);
+        let stray = !self.active.iter().all(known)
+            || self.fresh.iter().chain(self.woken.iter()).any(|client| !self.active.contains(client));
         match n_clients == self.clients.len() && !stray {
             true => Ok(()),
             false => Err("the tables of clients disagree".to_owned()),

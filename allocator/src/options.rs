@@ -26,7 +26,7 @@ pub struct Options {
     /// The region the master is in; agents that say they are in another one are kept for frameworks that know
     /// about regions.
     pub region: Option<String>,
-    /// Make offers from which the headroom took all of some resource, so that there is mem, say, but no cpus.
+    /// Make offers from which the headroom took all cpus or all mem.
     /// Without, these are only made to frameworks that named least amounts of their own.
     pub headroom_scraps: bool,
     /// After a failover with quotas set, offers wait for this part of the agents known before ...

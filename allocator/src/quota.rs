@@ -88,8 +88,10 @@ pub(crate) struct Ledger {
     pub(crate) unsatisfied: Bits,
     /// Agents of which the headroom kept something from somebody.
     pub(crate) held: Bits,
-    /// There may be more headroom than when those agents were looked at.
+    /// Somebody may be given more of what the headroom kept, be there no more of it.
     pub(crate) grew: bool,
+    /// The headroom when those agents were last looked at, or less.
+    seen: Amounts,
 }
 
 impl Ledger {
@@ -196,6 +198,20 @@ impl Ledger {
     /// How much of a resource may go beyond guarantees.
     pub(crate) fn headroom(&self, name: NameId) -> u128 {
         self.free.get(name).saturating_sub(self.required.get(name))
+    }
+
+    /// Remembers how much headroom there is at the end of a cycle, when all has been given that could be.
+    pub(crate) fn note_headroom(&mut self) {
+        self.seen = Amounts::default();
+        for (name, _) in self.free.iter() {
+            self.seen.add_one(name, self.headroom(name));
+        }
+    }
+
+    /// Whether there may be something for somebody from whom the headroom kept it in the last cycle.
+    pub(crate) fn has_grown(&self) -> bool {
+        let more = |(name, _)| self.headroom(name) > self.seen.get(name);
+        !self.held.is_empty() && (self.grew || !self.holds_back() || self.free.iter().any(more))
     }
 
     /// Roles with a quota, by name.

@@ -694,16 +694,16 @@ fn calls_that_make_no_sense_are_refused_and_change_nothing() {
         expect![[r#"
             error: framework f was added already; update it instead
             error: `x/y` is not the id of a framework: it must not be empty or `.`, nor contain `/`
-            error: `a//b` is not a role: components between `/` must not be empty or `.`
+            error: `a//b` is not a role: components between `/` must not be empty or `.`, and it must not be too long
             error: agent a1 was added already; update it instead
             f <- a1 cpus:1; mem:100
-            error: `.` is not a role: components between `/` must not be empty or `.`
+            error: `.` is not a role: components between `/` must not be empty or `.`, and it must not be too long
             error: agent a2 is not known to the allocator; add it first
             error: framework g is not known to the allocator; add it first
             error: weight 0 of role `r` has to be a finite number above zero
             error: weight -1 of role `r` has to be a finite number above zero
             error: weight NaN of role `r` has to be a finite number above zero
-            error: `r/` is not a role: components between `/` must not be empty or `.`
+            error: `r/` is not a role: components between `/` must not be empty or `.`, and it must not be too long
             error: framework f does not hold `cpus(allocated: r):2` in role `r` on agent a1
         "#]],
     );

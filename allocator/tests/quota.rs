@@ -81,3 +81,16 @@ fn a_limit_of_a_role_binds_the_roles_below_it() {
         "#]],
     );
 }
+
+#[test]
+fn what_is_reserved_to_a_role_is_offered_though_the_rest_would_be_a_scrap() {
+    check(
+        "framework d role=d | quota q g=cpus:4 | agent a cpus:4;mem:64;mem(d):96;ports:[1-2] | cycle | cycle
+         quota q | cycle",
+        expect![[r#"
+            d <- a mem(reservations: [(STATIC,d)]):96
+            nothing
+            d <- a cpus:4; mem:64; ports:[1-2]
+        "#]],
+    );
+}

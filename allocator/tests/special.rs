@@ -250,7 +250,7 @@ fn quota_is_for_top_level_roles_and_a_guarantee_is_within_the_limit() {
         expect![[r#"
             error: `q/x` is below another role; quota is set for the top-level role, and counts for all below it
             error: role `q` cannot be guaranteed cpus:2, as its limit is 1
-            error: `/x` is not a role: components between `/` must not be empty or `.`
+            error: `/x` is not a role: components between `/` must not be empty or `.`, and it must not be too long
         "#]],
     );
 }
@@ -357,6 +357,147 @@ fn an_agent_that_offers_nothing_still_asks() {
         expect![[r#"
             f <- a cpus:4; mem:64
             f is asked to leave a
+        "#]],
+    );
+}
+
+#[test]
+fn whatever_changes_an_agent_drops_its_inverse_filters() {
+    check(
+        "framework f role=r | agent a cpus:4;mem:64 | run | unavailable a | run
+         answer f a 60 | deactivate f | activate f | run
+         answer f a 60 | attribute a x | run
+         answer f a 60 | unavailable a | run",
+        expect![[r#"
+            f <- a cpus:4; mem:64
+            f is asked to leave a
+            f is asked to leave a
+            f is asked to leave a
+            f is asked to leave a
+        "#]],
+    );
+}
+
+#[test]
+fn an_inverse_filter_lasts_as_long_as_asked_and_five_seconds_if_that_is_impossible() {
+    check(
+        "framework f role=r | agent a cpus:4;mem:64 | run | unavailable a | run
+         answer f a 0.1 | advance 101 | cycle
+         answer f a -1 | advance 5000 | cycle | advance 1 | cycle",
+        expect![[r#"
+            f <- a cpus:4; mem:64
+            f is asked to leave a
+            f is asked to leave a
+            nothing
+            f is asked to leave a
+        "#]],
+    );
+}
+
+// --- What makes candidates ---------------------------------------------------------------------------------
+
+#[test]
+fn suppressing_weights_quotas_and_removals_trigger_nothing() {
+    check(
+        "framework f role=r | agent a cpus:1 | run
+         suppress f | run | weight r 2 | run | quota q g=cpus:1 | run | remove_framework f | run",
+        expect![[r#"
+            f <- a cpus:1
+            not due
+            not due
+            not due
+            not due
+        "#]],
+    );
+}
+
+#[test]
+fn a_role_that_was_left_forgets_its_refusals() {
+    check(
+        "framework f role=a | agent a1 cpus:1;mem:100 | run | decline f a1 60 | cycle
+         update_framework f role=b suppressed=b | update_framework f role=a | cycle",
+        expect![[r#"
+            f <- a1 cpus:1; mem:100
+            nothing
+            f <- a1 cpus:1; mem:100
+        "#]],
+    );
+}
+
+// --- What counts -------------------------------------------------------------------------------------------
+
+#[test]
+fn shares_are_of_all_there_is_revocable_and_reserved_too() {
+    check(
+        "framework f role=r | agent a cpus:1 | agent b cpus~:1 | agent c cpus(s):2 | cycle | share r",
+        expect![[r#"
+            f <- a cpus:1
+            r 0.2500
+        "#]],
+    );
+}
+
+#[test]
+fn a_guarantee_is_given_though_the_headroom_is_in_deficit() {
+    check(
+        "framework f role=q | quota q g=cpus:4 | quota p g=cpus:8 | agent a cpus:4;mem:64 | run",
+        expect![[r#"
+            f <- a cpus:4; mem:64
+        "#]],
+    );
+}
+
+#[test]
+fn a_whole_disk_is_dropped_unless_it_fits() {
+    check(
+        "framework d role=d | quota q g=disk:15 | agent a cpus:1;mem:64;disk:10;disk@m:20 | run",
+        expect![[r#"
+            d <- a mem:64; disk:10; cpus:1
+        "#]],
+    );
+}
+
+#[test]
+fn only_missing_cpus_or_mem_make_a_scrap() {
+    check(
+        "framework d role=d | quota q g=disk:10 | agent a cpus:4;mem:64;disk:10 | run",
+        expect![[r#"
+            d <- a cpus:4; mem:64
+        "#]],
+    );
+}
+
+#[test]
+fn members_of_a_set_count_towards_a_minimum() {
+    check(
+        "framework f role=r min=zones:2 | agent a zones:{x} | agent b zones:{x,y} | run",
+        expect![[r#"
+            f <- b zones:{x, y}
+        "#]],
+    );
+}
+
+#[test]
+fn agents_with_gpus_are_for_all_if_the_operator_says_so() {
+    check_with(
+        Options { filter_gpu_resources: false, ..Options::default() },
+        "framework f role=r | agent a cpus:1;gpus:1 | run",
+        expect![[r#"
+            f <- a cpus:1; gpus:1
+        "#]],
+    );
+}
+
+#[test]
+fn roles_too_long_or_too_deep_are_refused() {
+    let deep = "a/".repeat(100) + "a";
+    let long = "a".repeat(2000);
+    check(
+        &format!("framework f role={deep} | framework g role={long} | quota {long} g=cpus:1 | roles"),
+        expect![[r#"
+            error: `a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/` is not a role: components between `/` must not be empty or `.`, and it must not be too long
+            error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a role: components between `/` must not be empty or `.`, and it must not be too long
+            error: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a role: components between `/` must not be empty or `.`, and it must not be too long
         "#]],
     );
 }

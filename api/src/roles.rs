@@ -25,6 +25,18 @@ pub enum RoleError {
         /// The part that starts with it.
         component: String,
     },
+    /// Longer, or deeper, than a cluster has any use for.
+    #[error(
+        "A role name has at most {MAX_LENGTH} bytes and {MAX_COMPONENTS} components joined by slashes, not {length} and {components}: '{beginning}...'"
+    )]
+    TooLong {
+        /// Its first characters.
+        beginning: String,
+        /// Its bytes.
+        length: usize,
+        /// Its components.
+        components: usize,
+    },
     /// A blank or a control character.
     #[error("Role '{role}' contains the invalid character {character:?}")]
     Character {
@@ -35,6 +47,16 @@ pub enum RoleError {
     },
 }
 
+/// The most bytes a role name has.
+pub const MAX_LENGTH: usize = 1024;
+/// The most components a role name has. Every level of the tree of roles is walked for each allocation.
+pub const MAX_COMPONENTS: usize = 64;
+
+/// Whether a name keeps to [`MAX_LENGTH`] and [`MAX_COMPONENTS`].
+pub fn is_short(role: &str) -> bool {
+    role.len() <= MAX_LENGTH && role.split('/').nth(MAX_COMPONENTS).is_none()
+}
+
 /// Checks a role name: `*`, or components joined by single slashes, none of them `.`, `..`, `*` or starting
 /// with `-`, and no blank, DEL or control character from tab to carriage return.
 pub fn validate(role: &str) -> Result<(), RoleError> {
@@ -43,6 +65,13 @@ pub fn validate(role: &str) -> Result<(), RoleError> {
     }
     if role.is_empty() {
         return Err(RoleError::Empty);
+    }
+    if !is_short(role) {
+        return Err(RoleError::TooLong {
+            beginning: role.chars().take(40).collect(),
+            length: role.len(),
+            components: role.split('/').count(),
+        });
     }
     if let Some(character) = role.chars().find(|c| matches!(c, '\t'..='\r' | ' ' | '\x7f')) {
         return Err(RoleError::Character { role: role.into(), character });

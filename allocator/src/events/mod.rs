@@ -17,10 +17,10 @@ use crate::AllocatorError;
 pub(crate) type Result<T> = std::result::Result<T, AllocatorError>;
 
 pub(crate) fn check_role(role: &str) -> Result<()> {
-    match role.split('/').any(|name| name.is_empty() || name == ".") {
-        true => Err(AllocatorError::InvalidRole { role: role.to_owned() }),
-        false => Ok(()),
+    if !api::roles::is_short(role) || role.split('/').any(|name| name.is_empty() || name == ".") {
+        return Err(AllocatorError::InvalidRole { role: role.chars().take(80).collect() });
     }
+    Ok(())
 }
 
 /// Held resources have to say in which role, and it has to be one.

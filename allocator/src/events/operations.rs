@@ -89,6 +89,7 @@ impl Allocator {
         // What nobody holds is the same as before, but for what is shared, which is always there.
         let shared: Vec<Conversion> = conversions.iter().map(Conversion::shared).collect();
         self.convert_total(agent, total, &conversions, &shared);
+        self.untrack_if_idle(client);
         Ok(())
     }
 

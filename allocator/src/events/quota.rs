@@ -27,11 +27,12 @@ impl Allocator {
     /// [`Options::recovery_timeout`](crate::Options::recovery_timeout).
     pub fn recover(&mut self, n_agents: usize, quotas: BTreeMap<String, Quota>) -> Result<bool> {
         quotas.iter().try_for_each(|(role, quota)| check_quota(role, quota))?;
-        if quotas.is_empty() {
-            return Ok(false);
-        }
+        let none = quotas.values().all(Quota::is_default);
         for (role, quota) in quotas {
             self.set_quota(&role, quota);
+        }
+        if none {
+            return Ok(false);
         }
         let expected = (n_agents as f64 * self.options.agent_recovery_factor) as usize;
         self.recovering = Some(expected);

@@ -57,12 +57,16 @@ impl Allocator {
                 && may_refuse
             {
                 let part = self.filters.share(agent, part);
+                let forgotten = self.filters.refuse(client, agent, part.clone(), now + duration);
                 let state = &mut self.agents[agent.0];
+                if forgotten {
+                    state.declined.remove(client.0);
+                    state.held_back.remove(client.0);
+                }
                 if part.contains(&state.declined_of) {
                     // It need not be asked again to know.
                     state.declined.insert(client.0);
                 }
-                self.filters.refuse(client, agent, part, now + duration);
             }
             self.untrack_if_idle(client);
         }

@@ -1,5 +1,6 @@
 //! What to say of one agent: the core's verdict, put into words.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use api::resources::{Entry, Resources};
@@ -178,7 +179,13 @@ impl Allocator {
         let whole = self.whole(candidate);
         let without_quota = bounded(&whole);
         let account = candidate.role.quota.map(|key| &self.ledger.accounts[key.0]);
-        let cut = candidate.fair(std::borrow::Cow::Owned(whole), account, &self.ledger, &self.pool);
+        let fair = |takes_scraps| {
+            candidate.fair(Cow::Owned(whole.clone()), account, &self.ledger, &self.pool, takes_scraps)
+        };
+        let cut = fair(candidate.takes_scraps(&self.options));
+        // A scrap is shown for what it is.
+        let leaves =
+            if cut.scrap && cut.resources.is_empty() { fair(true).resources } else { cut.resources.clone() };
         let spent = account.filter(|_| cut.limited).map(|account| Spent {
             role: account.role.to_string(),
             limits: limits(&account.quota.limits),
@@ -194,7 +201,7 @@ impl Allocator {
             leaves_refused: !cut.resources.is_empty()
                 && candidate.is_allocatable(&cut.resources, &self.options)
                 && self.filters.hide(client, agent, &cut.resources),
-            leaves: if cut.resources.is_empty() { NOTHING.to_owned() } else { bounded(&cut.resources) },
+            leaves: if leaves.is_empty() { NOTHING.to_owned() } else { bounded(&leaves) },
             limits: spent,
             missing: if cut.held_back { missing.collect() } else { Vec::new() },
         }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::resources::{Entry, Limits, Quantities, Resources};
+use api::resources::{Entry, Limits, Name, Quantities, Resources};
 use libprocess::Time;
 use rand::RngCore;
 
@@ -155,9 +155,12 @@ impl Naive {
         let whole = (others.clone() + &within).scalar_quantities();
         let offer = others + &extra;
         let left = offer.scalar_quantities();
-        let scrap = whole.iter().any(|(name, _)| left.get(name).is_zero());
+        let scrap =
+            [Name::CPUS, Name::MEM].iter().any(|name| !whole.get(name).is_zero() && left.get(name).is_zero());
         if scrap && !self.rules.headroom_scraps && self.own_minimums(framework, role).is_none() {
-            return None;
+            // What headroom does not count stays.
+            let others = avail.filter(|entry| entry.is_reserved() || entry.is_revocable());
+            return self.worth_it(framework, role, agent, others);
         }
         self.worth_it(framework, role, agent, offer)
     }

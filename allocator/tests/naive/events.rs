@@ -383,8 +383,9 @@ impl Naive {
 
     /// "Quotas are set; if the expected number is 0 no hold; else until that many agents have been added."
     pub(crate) fn recover_cluster(&mut self, n_agents: usize, role: &str, quota: Quota) -> Followed {
+        let promises = !quota.guarantees.is_empty() || !quota.limits.is_empty();
         let good = self.update_quota(role, quota);
-        if good {
+        if good && promises {
             self.recovering = Some(n_agents * 4 / 5);
             self.count_agents();
         }

@@ -69,8 +69,17 @@ fn roles(info: &FrameworkInfo, capabilities: FrameworkCapabilities) -> Result<()
     Ok(())
 }
 
+/// Every offer is held against all of them.
+const MAX_MINIMUMS: usize = 100;
+
 fn offer_filters(role: &str, filters: &OfferFilters) -> Result<(), Invalid> {
     let Some(minimum) = &filters.min_allocatable_resources else { return Ok(()) };
+    if minimum.quantities.len() > MAX_MINIMUMS {
+        return Err(format!(
+            "Invalid offer filters for role '{role}': there are {} sets of minimum quantities; at most {MAX_MINIMUMS} are of use",
+            minimum.quantities.len()
+        ));
+    }
     for quantities in &minimum.quantities {
         if quantities.quantities.is_empty() {
             return Err(format!(
