@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
@@ -16,7 +16,6 @@ use actix::{Actor, ActorFuture, Addr, AsyncContext, Context as ActixContext};
 use actix_rt::ArbiterHandle;
 use crossbeam_queue::SegQueue;
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 
 use super::Arena;
 use crate::event::Event;
@@ -43,7 +42,10 @@ pub(crate) struct WorkerShared {
     waker: AtomicWaker,
     /// Held so that the actor lives.
     address: OnceLock<Addr<Worker>>,
-    keys: Mutex<Keys>,
+    /// Slots that were given back, and the next that never was used. A key is an index into the slots and a
+    /// generation, so that an event for a dead process cannot reach the next one in its slot.
+    free_keys: SegQueue<u64>,
+    next_slot: AtomicU32,
     /// Turns taken so far, for `Clock::settle`.
     turns: AtomicU64,
 }
@@ -52,14 +54,6 @@ enum Parcel {
     Event(Event),
     Adopt(Box<dyn AnyCell>),
     Queued(Promise<Vec<&'static str>>),
-}
-
-/// Keys are an index into the slots and a generation, so that an event for a dead process cannot reach the
-/// next one in its slot.
-#[derive(Default)]
-struct Keys {
-    free: Vec<u32>,
-    generations: Vec<u32>,
 }
 
 fn parts(key: u64) -> (usize, u32) {
@@ -107,7 +101,8 @@ impl Worker {
             awake: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             address: OnceLock::new(),
-            keys: Mutex::default(),
+            free_keys: SegQueue::new(),
+            next_slot: AtomicU32::new(0),
             turns: AtomicU64::new(0),
         });
         let mine = shared.clone();
@@ -233,13 +228,9 @@ impl Worker {
             let slot = &mut slots[index];
             slot.generation = slot.generation.wrapping_add(1);
             slot.running = false;
+            self.shared.free_keys.push(u64::from(slot.generation) << 32 | index as u64);
             std::mem::take(&mut slot.queue)
         };
-        {
-            let mut keys = self.shared.keys.lock();
-            keys.generations[index] = keys.generations[index].wrapping_add(1);
-            keys.free.push(index as u32);
-        }
         upid.mark_ended();
         // What was queued is dropped first: its promises are abandoned before anybody hears of the end.
         batch.drain(..).chain(queue).for_each(discard);
@@ -364,12 +355,8 @@ pub(crate) fn is_a_workers_thread() -> bool {
 
 impl Arena for WorkerShared {
     fn reserve(&self) -> u64 {
-        let mut keys = self.keys.lock();
-        let index = keys.free.pop().unwrap_or_else(|| {
-            keys.generations.push(0);
-            (keys.generations.len() - 1) as u32
-        });
-        u64::from(keys.generations[index as usize]) << 32 | u64::from(index)
+        let unused = || u64::from(self.next_slot.fetch_add(1, Ordering::Relaxed));
+        self.free_keys.pop().unwrap_or_else(unused)
     }
 
     fn adopt(&self, key: u64, cell: Box<dyn AnyCell>) {
