@@ -317,6 +317,68 @@ mod tests {
     }
 
     #[test]
+    fn one_group_has_to_hold_with_all_that_is_in_it() {
+        let is = |name: &str, text: &str| {
+            format!(
+                r#"{{"selector": {{"attribute_name": "{name}"}}, "predicate": {{"text_equals": {{"value": "{text}"}}}}}}"#
+            )
+        };
+        let (rack, zone, other) = (is("rack", "r1"), is("zone", "z1"), is("rack", "r2"));
+        let json = format!(
+            r#"{{"role_constraints": {{"r": {{"groups": [
+                {{"attribute_constraints": [{rack}, {zone}]}}, {{"attribute_constraints": [{other}]}}
+            ]}}}}}}"#
+        );
+        let constraints: OfferConstraints = api::json::from_slice(json.as_bytes()).unwrap();
+        let constraints = Constraints::compile(&constraints, &["r".into(), "s".into()]).unwrap();
+        let allows = |role: &str, attributes: &str| {
+            let attributes = api::attributes::parse(attributes).unwrap();
+            constraints.allow(role, AgentView { hostname: "h", attributes: &attributes, domain: None })
+        };
+        assert!(allows("r", "rack:r1;zone:z1"), "all of the first group");
+        assert!(!allows("r", "rack:r1"), "a part of the first group");
+        assert!(allows("r", "rack:r2"), "the second group");
+        assert!(allows("s", "rack:r9"), "a role without constraints");
+        // Of several attributes by one name the first counts.
+        assert!(allows("r", "rack:r2;rack:r9") && !allows("r", "rack:r9;rack:r2"));
+    }
+
+    #[test]
+    fn region_and_zone_are_found_in_the_domain() {
+        use api::v1::domain_info::{FaultDomain, fault_domain};
+        let region = fault_domain::RegionInfo { name: "north".to_owned() };
+        let zone = fault_domain::ZoneInfo { name: "n1".to_owned() };
+        let domain = DomainInfo { fault_domain: Some(FaultDomain { region, zone }) };
+        for (selector, text) in [("REGION", "north"), ("ZONE", "n1")] {
+            let json = format!(
+                r#"{{"role_constraints": {{"*": {{"groups": [{{"attribute_constraints": [{{
+                    "selector": {{"pseudoattribute_type": "{selector}"}},
+                    "predicate": {{"text_equals": {{"value": "{text}"}}}}
+                }}]}}]}}}}}}"#
+            );
+            let constraints: OfferConstraints = api::json::from_slice(json.as_bytes()).unwrap();
+            let constraints = Constraints::compile(&constraints, &["*".into()]).unwrap();
+            let at = |domain| AgentView { hostname: "h", attributes: &[], domain };
+            assert!(
+                constraints.allow("*", at(Some(&domain))) && !constraints.allow("*", at(None)),
+                "{selector}"
+            );
+        }
+    }
+
+    #[test]
+    fn there_are_not_too_many() {
+        let one = r#"{"selector": {"attribute_name": "a"}, "predicate": {"exists": {}}}"#;
+        let many = vec![one; 1001].join(",");
+        let json = format!(
+            r#"{{"role_constraints": {{"*": {{"groups": [{{"attribute_constraints": [{many}]}}]}}}}}}"#
+        );
+        let constraints: OfferConstraints = api::json::from_slice(json.as_bytes()).unwrap();
+        let error = Constraints::compile(&constraints, &["*".into()]).unwrap_err();
+        assert_eq!(error, "There are 1001 offer constraints; a framework has at most 1000");
+    }
+
+    #[test]
     fn what_cannot_be_a_constraint() {
         let exists = r#"{"exists": {}}"#;
         for (selector, predicate, why) in [

@@ -24,6 +24,31 @@ fn revocable_resources_are_stripped_for_those_who_do_not_know_them() {
 }
 
 #[test]
+fn refined_reservations_are_stripped_for_those_who_do_not_know_them() {
+    check(
+        "framework f role=r/x | agent a cpus:1;mem:64;cpus^r/x(r):2 | cycle | recover f a
+         update_framework f role=r/x caps=refined | cycle",
+        expect![[r#"
+            f <- a cpus:1; mem:64
+            f <- a cpus(reservations: [(STATIC,r),(DYNAMIC,r/x)]):2; cpus:1; mem:64
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_reserved_dynamically_goes_to_its_role_only() {
+    check(
+        "framework f role=r | framework g role=s | agent a cpus:1;mem:64 | run
+         convert f a r cpus:1 -> cpus^r:1 | recover f a | suppress f | cycle | revive f | cycle",
+        expect![[r#"
+            f <- a cpus:1; mem:64
+            g <- a mem:64
+            f <- a cpus(reservations: [(DYNAMIC,r)]):1
+        "#]],
+    );
+}
+
+#[test]
 fn a_shared_volume_is_offered_once_a_cycle_and_to_everyone() {
     check(
         "framework f1 role=r caps=shared min=disk:1 | framework f2 role=r caps=shared min=disk:1
@@ -301,6 +326,16 @@ fn offers_wait_no_longer_than_the_timeout() {
 }
 
 #[test]
+fn nothing_waits_without_quotas() {
+    check(
+        "framework f role=r | recover_cluster 9 q | agent a1 cpus:4;mem:64 | run",
+        expect![[r#"
+            f <- a1 cpus:4; mem:64
+        "#]],
+    );
+}
+
+#[test]
 fn nothing_waits_when_too_few_agents_were_known() {
     check(
         "framework f role=r | recover_cluster 1 q l=cpus:1 | agent a1 cpus:4;mem:64 | run",
@@ -376,6 +411,45 @@ fn whatever_changes_an_agent_drops_its_inverse_filters() {
             f is asked to leave a
         "#]],
     );
+}
+
+#[test]
+fn the_last_answers_are_kept_until_the_plan_changes() {
+    check(
+        "framework f role=r | framework g role=r | agent a cpus:4;mem:64 used=g,r,cpus:1 | run
+         unavailable a | run | statuses | answer f a | answer g a | statuses | remove_framework g | statuses
+         unavailable a | statuses | available a | statuses",
+        expect![[r#"
+            f <- a cpus:3; mem:64
+            f is asked to leave a
+            g is asked to leave a
+            a: answers of []
+            a: answers of ["f", "g"]
+            a: answers of ["f"]
+            a: answers of []
+        "#]],
+    );
+}
+
+#[test]
+fn operations_are_on_resources_of_one_role() {
+    use allocator::Conversion;
+    use common::{agent_id, framework_id, resources};
+    let mut cluster = common::Cluster::default();
+    cluster.run("framework f role=r,s | agent a cpus:4;mem:64 | run");
+    let conversion = |role: &str| Conversion {
+        consumed: resources("cpus:1").allocated(role),
+        converted: resources(&format!("cpus({role}):1")).allocated(role),
+    };
+    let both = [conversion("r"), conversion("s")];
+    let error = cluster.allocator.update_allocation(&framework_id("f"), &agent_id("a"), &both).unwrap_err();
+    assert_eq!(error.to_string(), "operations on agent a have to be on resources allocated to one role");
+    let nobodys = Conversion { consumed: resources("cpus:1"), converted: resources("cpus(r):1") };
+    let nobodys = [nobodys];
+    let error =
+        cluster.allocator.update_allocation(&framework_id("f"), &agent_id("a"), &nobodys).unwrap_err();
+    assert!(error.to_string().contains("has to be allocated to a role"), "{error}");
+    cluster.allocator.check_invariants().unwrap();
 }
 
 #[test]

@@ -317,3 +317,16 @@ fn paths_with_empty_or_dotted_components_are_refused() {
 }
 
 mod properties;
+
+#[test]
+fn an_update_is_no_allocation() {
+    let mut pool = Pool::default();
+    let (all, one, two) = (amounts(&mut pool, "10,10"), amounts(&mut pool, "1,1"), amounts(&mut pool, "2,2"));
+    pool.grow(&all);
+    let mut sorter = Sorter::default();
+    sorter.add("a", 0);
+    sorter.allocated(0, &one);
+    sorter.update(0, &one, &two);
+    sorter.unallocated(0, &one);
+    assert_eq!((sorter.count(0), sorter.held(0)), (1, Some(&one)));
+}

@@ -65,7 +65,7 @@ pub(crate) fn resources(text: &str) -> Resources {
 }
 
 fn item(text: &str) -> Resources {
-    let at = text.find(['~', '#', '%', '@']);
+    let at = text.find(['~', '#', '%', '@', '^']);
     let (plain, marker, id) = match at {
         None => (text.to_owned(), ' ', ""),
         Some(at) => {
@@ -82,6 +82,14 @@ fn item(text: &str) -> Resources {
     for message in &mut messages {
         if marker == '~' {
             message.revocable = Some(resource::RevocableInfo::default());
+            continue;
+        }
+        if marker == '^' {
+            message.reservations.push(resource::ReservationInfo {
+                r#type: Some(resource::reservation_info::Type::Dynamic as i32),
+                role: Some(id.to_owned()),
+                ..Default::default()
+            });
             continue;
         }
         if marker == '@' {
@@ -266,6 +274,14 @@ impl Cluster {
                 Ok(())
             }
             "unavailable" => self.allocator.update_unavailability(&aid, Some(&Unavailability::default())),
+            // What frameworks answered to inverse offers.
+            "statuses" => {
+                for (agent, statuses) in self.allocator.inverse_offer_statuses() {
+                    let frameworks: Vec<&str> = statuses.keys().map(|it| it.value.as_str()).collect();
+                    out.push_str(&format!("{}: answers of {frameworks:?}\n", agent.value));
+                }
+                Ok(())
+            }
             "available" => self.allocator.update_unavailability(&aid, None),
             // answer FRAMEWORK AGENT [SECONDS]
             "answer" => {
