@@ -1,6 +1,6 @@
 //! Keeping quota's books in line with what happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -8,17 +8,18 @@ use api::resources::Resources;
 
 use crate::Allocator;
 use crate::amounts::Amounts;
+use crate::bits::Bits;
 use crate::candidate::plain_amounts;
 use crate::frameworks::top_level;
 use crate::keys::{AgentKey, ClientKey, QuotaKey, RoleKey};
-use crate::quota::Quota;
+use crate::quota::{Ledger, Quota};
 
 impl Allocator {
     /// Notes that a role consumes more of its quota, if it has one.
     pub(crate) fn consume(&mut self, role: RoleKey, plain: &Amounts) {
         if let Some(key) = self.roles[role.0].quota {
             self.ledger.change(key, |consumed| consumed.add(plain));
-            self.review_limits(key);
+            self.park_if_exhausted(key);
         }
     }
 
@@ -26,10 +27,7 @@ impl Allocator {
     pub(crate) fn unconsume(&mut self, role: RoleKey, plain: &Amounts) {
         if let Some(key) = self.roles[role.0].quota {
             self.ledger.change(key, |consumed| consumed.subtract(plain));
-            self.ledger.accounts[key.0].grew = true;
-            // Guarantees that are not satisfied any more may be given what the headroom kept.
-            self.ledger.grew |= self.ledger.unsatisfied.contains(key.0);
-            self.review_limits(key);
+            self.note_less_consumed(key);
         }
     }
 
@@ -52,65 +50,70 @@ impl Allocator {
         self.ledger.free.subtract(free);
     }
 
-    /// Notes that something was reserved, or is so no more.
+    /// Notes that something was reserved, or is so no more. What only became something else, a volume of a disk,
+    /// changes nothing.
     pub(crate) fn change_reservations(&mut self, before: &Resources, after: &Resources) {
-        for (resources, sign) in [(before, -1), (after, 1)] {
-            for (role, reserved) in resources.reservations() {
-                let amounts = self.amounts(&reserved);
-                self.change_reserved(&role, &amounts, sign > 0);
+        let (before, after) = (self.reserved_by_role(before), self.reserved_by_role(after));
+        let none = Amounts::default();
+        let roles: BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
+        for role in roles {
+            let (less, more) = (before.get(role).unwrap_or(&none), after.get(role).unwrap_or(&none));
+            if less != more {
+                self.change_reserved(role, less, more);
             }
         }
     }
 
-    fn change_reserved(&mut self, role: &str, amounts: &Amounts, more: bool) {
-        if amounts.is_empty() {
-            return;
-        }
-        let role: Arc<str> = role.into();
+    fn reserved_by_role(&mut self, resources: &Resources) -> BTreeMap<Arc<str>, Amounts> {
+        let reserved = resources.reservations().into_iter();
+        let amounts = reserved.map(|(role, reserved)| (role.into(), self.amounts(&reserved)));
+        amounts.filter(|(_, amounts)| !amounts.is_empty()).collect()
+    }
+
+    fn change_reserved(&mut self, role: &Arc<str>, less: &Amounts, more: &Amounts) {
         let reserved = self.reservations.entry(role.clone()).or_default();
         let was_empty = reserved.is_empty();
-        match more {
-            true => reserved.add(amounts),
-            false => reserved.subtract(amounts),
+        reserved.add(more);
+        reserved.subtract(less);
+        let is_empty = reserved.is_empty();
+        self.roles_version += u64::from(was_empty != is_empty);
+        if is_empty {
+            self.reservations.remove(role);
         }
-        self.roles_version += u64::from(was_empty || reserved.is_empty());
-        if reserved.is_empty() {
-            self.reservations.remove(&role);
-        }
-        if let Some(key) = self.ledger.key(top_level(&role)) {
-            self.ledger.change(key, |consumed| match more {
-                true => consumed.add(amounts),
-                false => consumed.subtract(amounts),
+        if let Some(key) = self.ledger.key(top_level(role)) {
+            self.ledger.change(key, |consumed| {
+                consumed.add(more);
+                consumed.subtract(less);
             });
-            self.ledger.accounts[key.0].grew = true;
-            // Guarantees that are not satisfied any more may be given what the headroom kept.
-            self.ledger.grew |= self.ledger.unsatisfied.contains(key.0);
-            self.review_limits(key);
+            self.note_less_consumed(key);
+            self.park_if_exhausted(key);
         }
+    }
+
+    /// A role may be offered more than when agents were looked at for it. Its frameworks that are parked are woken
+    /// by the next cycle: many tasks may end before that.
+    fn note_less_consumed(&mut self, key: QuotaKey) {
+        self.ledger.accounts[key.0].grew = true;
+        // Guarantees that are not satisfied any more may be given what the headroom kept.
+        self.ledger.grew |= self.ledger.unsatisfied.contains(key.0);
     }
 
     /// Sets the quota of a top-level role, known to be a good one.
     pub(crate) fn set_quota(&mut self, role: &str, quota: Quota) {
         let first = self.ledger.is_empty();
-        let mut parked: Vec<ClientKey> = Vec::new();
-        for role in self.roles_under(role) {
-            parked.extend(self.roles[role.0].sorter.clients());
-        }
         let consumed = self.consumed(role);
         self.ledger.set(role, quota, consumed, &mut self.pool);
         self.roles_version += 1;
         let key = self.ledger.key(role);
-        for role in self.roles_under(role) {
-            self.roles[role.0].quota = key;
+        for below in self.roles_under(role) {
+            self.roles[below.0].quota = key;
         }
-        match key {
-            Some(key) => {
-                self.ledger.accounts[key.0].exhausted = self.is_exhausted(key);
-            }
-            None if self.ledger.is_empty() => self.ledger = Default::default(),
-            None => {}
+        if let Some(key) = key {
+            self.ledger.accounts[key.0].exhausted = self.is_exhausted(key);
+        } else if self.ledger.is_empty() {
+            self.ledger = Ledger::default();
         }
-        parked.into_iter().for_each(|client| self.update_activity(client));
+        self.clients_under(role).iter().for_each(|client| self.update_activity(ClientKey(client)));
         self.requoted = true;
         if first {
             let agents: Vec<AgentKey> = self.agents.iter().map(|(key, _)| AgentKey(key)).collect();
@@ -141,72 +144,42 @@ impl Allocator {
         under(&self.role_keys, top).map(|(_, key)| *key).collect()
     }
 
-    /// Parks the frameworks of a role whose limits leave nothing to offer, and wakes them when they do again.
-    fn review_limits(&mut self, key: QuotaKey) {
-        if !self.ledger.accounts[key.0].is_limited() {
-            return;
+    /// The clients of a role and of all below it.
+    pub(crate) fn clients_under(&self, top: &str) -> Bits {
+        let mut clients = Bits::default();
+        for role in self.roles_under(top) {
+            self.roles[role.0].sorter.clients().for_each(|client| clients.insert(client.0));
         }
-        let exhausted = self.is_exhausted(key);
-        let account = &mut self.ledger.accounts[key.0];
-        if account.exhausted == exhausted {
-            return;
-        }
-        account.exhausted = exhausted;
-        let top = account.role.clone();
-        for role in self.roles_under(&top) {
-            let clients: Vec<ClientKey> = self.roles[role.0].sorter.clients().collect();
-            clients.into_iter().for_each(|client| self.update_activity(client));
+        clients
+    }
+
+    /// Parks the frameworks of a role whose limits leave nothing to offer.
+    fn park_if_exhausted(&mut self, key: QuotaKey) {
+        if !self.ledger.accounts[key.0].exhausted && self.is_exhausted(key) {
+            self.set_exhausted(key, true);
         }
     }
 
+    /// Wakes the frameworks of a role whose limits leave something to offer again.
+    pub(crate) fn wake_unless_exhausted(&mut self, key: QuotaKey) {
+        if self.ledger.accounts[key.0].exhausted && !self.is_exhausted(key) {
+            self.set_exhausted(key, false);
+        }
+    }
+
+    fn set_exhausted(&mut self, key: QuotaKey, exhausted: bool) {
+        let account = &mut self.ledger.accounts[key.0];
+        account.exhausted = exhausted;
+        let role = account.role.clone();
+        self.clients_under(&role).iter().for_each(|client| self.update_activity(ClientKey(client)));
+    }
+
+    /// Whether the limits of a role leave less than the least that is offered to anybody.
     pub(crate) fn is_exhausted(&self, key: QuotaKey) -> bool {
         let account = &self.ledger.accounts[key.0];
         account.is_limited()
             && self.minimums.are_out_of_reach(|name| account.limit_left(name))
             && under(&self.reservations, &account.role).next().is_none()
-    }
-
-    /// Limits or headroom may allow more than when some agents were looked at: these deserve another look.
-    pub(crate) fn release_held_back(&mut self) {
-        if std::mem::take(&mut self.requoted) {
-            for (agent, state) in &mut self.agents {
-                state.held_back.clear();
-                if !state.available.is_empty() {
-                    self.unsettled.insert(agent);
-                }
-            }
-        }
-        let mut agents = Vec::new();
-        if self.ledger.has_grown() {
-            self.ledger.grew = false;
-            agents.extend(std::mem::take(&mut self.ledger.held).iter());
-        }
-        for (_, account) in &mut self.ledger.accounts {
-            if std::mem::take(&mut account.grew) {
-                agents.extend(std::mem::take(&mut account.held).iter());
-            }
-        }
-        for agent in agents {
-            if let Some(state) = self.agents.get_mut(agent) {
-                state.held_back.clear();
-                self.unsettled.insert(agent);
-            }
-        }
-    }
-
-    /// An agent is gone, and its number may come to mean another one.
-    pub(crate) fn forget_held_back(&mut self, agent: AgentKey) {
-        self.ledger.held.remove(agent.0);
-        for (_, account) in &mut self.ledger.accounts {
-            account.held.remove(agent.0);
-        }
-    }
-
-    /// Whether another look at an agent is due for what quota kept from somebody.
-    pub(crate) fn is_held_back_due(&self, agent: AgentKey) -> bool {
-        self.requoted
-            || (self.ledger.held.contains(agent.0) && self.ledger.has_grown())
-            || self.ledger.iter().any(|(_, account)| account.grew && account.held.contains(agent.0))
     }
 }
 

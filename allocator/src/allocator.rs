@@ -44,7 +44,7 @@ pub struct Allocator {
     pub(crate) ledger: Ledger,
     pub(crate) minimums: Minimums,
     /// Clients with least amounts of their own.
-    pub(crate) n_own_minimums: usize,
+    pub(crate) own_minimums: Bits,
     /// All that is reserved on all agents, by the role it is reserved to; no role with nothing.
     pub(crate) reservations: BTreeMap<Arc<str>, Amounts>,
     pub(crate) filters: Filters,
@@ -86,7 +86,7 @@ impl Allocator {
         Allocator {
             ledger: Ledger::default(),
             minimums: Minimums::new(&options.min_allocatable_resources, &mut pool),
-            n_own_minimums: 0,
+            own_minimums: Bits::default(),
             reservations: BTreeMap::new(),
             recovering: None,
             inverse_filters: InverseFilters::default(),

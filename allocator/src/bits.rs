@@ -36,6 +36,12 @@ impl Bits {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// The one member of a set of one.
+    pub(crate) fn only(&self) -> Option<usize> {
+        let mut members = self.iter();
+        members.next().filter(|_| members.next().is_none())
+    }
+
     /// Takes every member of `other` out of this set.
     pub(crate) fn subtract(&mut self, other: &Bits) {
         for (word, theirs) in self.words.iter_mut().zip(&other.words) {
@@ -81,6 +87,7 @@ mod tests {
         set.remove(64);
         set.remove(9999);
         assert!(!set.contains(64) && set.contains(200) && !set.contains(9999));
+        assert_eq!((set.only(), bits(&[99]).only(), bits(&[]).only()), (None, Some(99), None));
     }
 
     #[test]

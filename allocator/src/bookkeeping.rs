@@ -66,7 +66,7 @@ impl Allocator {
         self.fresh.remove(client.0);
         self.woken.remove(client.0);
         let state = self.clients.remove(client.0);
-        self.n_own_minimums -= usize::from(state.min_allocatable.is_some());
+        self.own_minimums.remove(client.0);
         let role = &mut self.roles[state.role.0];
         role.sorter.remove(client);
         self.frameworks[state.framework.0].clients.remove(&role.name);
@@ -92,8 +92,10 @@ impl Allocator {
         let state = &mut self.clients[client.0];
         let unsuppressed = state.subscribed && state.suppressed && !suppressed;
         let others_will_do = state.min_allocatable != min_allocatable;
-        self.n_own_minimums -= usize::from(state.min_allocatable.is_some());
-        self.n_own_minimums += usize::from(min_allocatable.is_some());
+        match min_allocatable {
+            Some(_) => self.own_minimums.insert(client.0),
+            None => self.own_minimums.remove(client.0),
+        }
         state.subscribed = true;
         state.suppressed = suppressed;
         state.min_allocatable = min_allocatable;

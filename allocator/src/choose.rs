@@ -7,6 +7,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::Allocator;
 use crate::amounts::Amounts;
 use crate::ask::Answer;
+use crate::bits::Bits;
 use crate::cycle::{Run, Stage};
 use crate::keys::{AgentKey, ClientKey, QuotaKey};
 use crate::sorter::SorterKind;
@@ -39,21 +40,35 @@ impl Allocator {
         rng: &mut impl Rng,
         run: &mut Run,
     ) -> Vec<(ClientKey, Resources)> {
-        if !self.can_be_offered(agent) || self.has_answers_of_all(agent, stage) {
+        if !self.can_be_offered(agent) {
             return Vec::new();
         }
-        let state = &self.agents[agent.0];
-        let mut look = Look::at(&state.available, run.shared.get(&agent));
-        self.role_sorter.refresh(&self.pool);
+        let asking = self.without_an_answer(agent, stage);
+        if asking.is_empty() {
+            return Vec::new();
+        }
+        // Where one is left to ask, as when its refusal has ended, there is no order to be established.
+        let only = asking.only().map(ClientKey);
+        let only_role = only.map(|client| self.clients[client.0].role);
+        let mut look = Look::at(&self.agents[agent.0].available, run.shared.get(&agent));
+        if only.is_none() {
+            self.role_sorter.refresh(&self.pool);
+        }
         let mut turns = Turns::draw(self.options.sorter, rng);
-        'roles: for role in self.role_sorter.turns(&mut turns.roles) {
+        let state = &self.agents[agent.0];
+        let in_turn = only.is_none().then(|| self.role_sorter.turns(&mut turns.roles));
+        'roles: for role in only_role.into_iter().chain(in_turn.into_iter().flatten()) {
             let quota = self.roles[role.0].quota;
             if stage == Stage::Guarantees && !self.ledger.is_unsatisfied(quota) {
                 continue;
             }
-            self.roles[role.0].sorter.refresh(&self.pool);
-            for client in self.roles[role.0].sorter.turns(&mut turns.frameworks) {
-                if state.declined.contains(client.0) || state.held_back.contains(client.0) {
+            if only.is_none() {
+                self.roles[role.0].sorter.refresh(&self.pool);
+            }
+            let sorter = &self.roles[role.0].sorter;
+            let in_turn = only.is_none().then(|| sorter.turns(&mut turns.frameworks));
+            for client in only.into_iter().chain(in_turn.into_iter().flatten()) {
+                if !asking.contains(client.0) {
                     continue;
                 }
                 let (answer, cut) =
@@ -84,8 +99,8 @@ impl Allocator {
         look.chosen
     }
 
-    /// Whether nobody needs to be asked: the agent remembers a "no" of everyone, or quota says it for everyone.
-    fn has_answers_of_all(&mut self, agent: AgentKey, stage: Stage) -> bool {
+    /// Who has to be asked: of the others the agent remembers a "no", or quota says it for them.
+    fn without_an_answer(&mut self, agent: AgentKey, stage: Stage) -> Bits {
         let state = &mut self.agents[agent.0];
         if state.traits.indivisible && !self.ledger.is_empty() && state.declined_of != state.available {
             // Less is not always a part of what was refused: where one volume was too much, another may fit.
@@ -94,32 +109,44 @@ impl Allocator {
         state.review_declined();
         state.declined.subtract(&self.fresh);
         state.held_back.subtract(&self.fresh);
-        self.active.is_covered_by(&state.declined, &state.held_back) || self.is_out_of_headroom(agent, stage)
+        if self.active.is_covered_by(&state.declined, &state.held_back) {
+            return Bits::default();
+        }
+        let mut asking = self.active.clone();
+        asking.subtract(&state.declined);
+        asking.subtract(&state.held_back);
+        if self.is_out_of_headroom(agent, stage) {
+            asking = self.hold_back_all(agent, asking);
+        }
+        asking
     }
 
-    /// Whether the headroom leaves so little of an agent that nobody can be offered anything in the second stage.
-    /// Saves asking everybody, which is dear when thousands wait for what is held back.
-    fn is_out_of_headroom(&mut self, agent: AgentKey, stage: Stage) -> bool {
+    /// Whether the headroom leaves so little of an agent that nobody can be offered anything in the second stage,
+    /// but for those with least amounts of their own. Saves asking everybody, which is dear when thousands wait for
+    /// what is held back.
+    fn is_out_of_headroom(&self, agent: AgentKey, stage: Stage) -> bool {
         let state = &self.agents[agent.0];
         let headroom = |name| {
             let free = state.free.get(name);
             (free > 0).then(|| free.min(self.ledger.headroom(name)))
         };
-        let out = stage == Stage::FairShare
+        stage == Stage::FairShare
             && self.ledger.holds_back()
             && !state.traits.special
-            && self.n_own_minimums == 0
             && self.minimums.are_out_of_reach(headroom)
             // With all of it the least amounts can be reached.
-            && !self.minimums.are_out_of_reach(|name| Some(state.free.get(name)));
-        if out {
-            let mut all = self.active.clone();
-            all.subtract(&state.declined);
-            self.ledger.held.insert(agent.0);
-            let state = &mut self.agents[agent.0];
-            all.iter().for_each(|client| state.held_back.insert(client));
-        }
-        out
+            && !self.minimums.are_out_of_reach(|name| Some(state.free.get(name)))
+    }
+
+    /// Answers for `clients` that the headroom keeps from them what the agent has, but for those that have to be
+    /// asked all the same.
+    fn hold_back_all(&mut self, agent: AgentKey, mut clients: Bits) -> Bits {
+        let mut asking = clients.clone();
+        clients.subtract(&self.own_minimums);
+        asking.subtract(&clients);
+        self.ledger.kept_from.insert(agent.0);
+        clients.iter().for_each(|client| self.agents[agent.0].held_back.insert(client));
+        asking
     }
 
     /// Has the agent remember what came of a look at it, and be looked at again where that is not the last word.

@@ -16,6 +16,7 @@ impl Allocator {
     /// Walks the whole state: for tests.
     pub fn check_invariants(&self) -> Result<(), String> {
         self.filters.check_invariants()?;
+        self.inverse_filters.check_invariants()?;
         self.role_sorter.check_invariants(&self.pool)?;
         let mut total = Amounts::default();
         for (key, agent) in &self.agents {
@@ -87,7 +88,12 @@ impl Allocator {
         if !self.ledger.is_empty() && free != self.ledger.free {
             return Err("what is free is not the sum over agents".to_owned());
         }
-        for (_, account) in self.ledger.iter() {
+        for (key, account) in self.ledger.iter() {
+            // That limits leave more again is noticed by the next cycle.
+            let exhausted = self.is_exhausted(key);
+            if exhausted != account.exhausted && (exhausted || !account.grew) {
+                return Err(format!("whether role {} is at its limits is not noted", account.role));
+            }
             if account.consumed != self.consumed(&account.role) {
                 return Err(format!("role {} consumed something else of its quota", account.role));
             }
@@ -155,7 +161,7 @@ impl Allocator {
             let name = format!("{} in {}", framework.id.value, role.name);
             let wants = framework.active && client.subscribed && !client.suppressed;
             let parked = wants
-                && role.quota.is_some_and(|key| self.is_exhausted(key))
+                && role.quota.is_some_and(|key| self.ledger.accounts[key.0].exhausted)
                 && client.min_allocatable.is_none()
                 && !framework.capabilities.revocable_resources;
             if parked != client.parked {

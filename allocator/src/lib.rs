@@ -27,6 +27,7 @@ mod events;
 pub mod explain;
 mod filters;
 mod frameworks;
+mod held_back;
 mod invariants;
 mod keys;
 mod maintenance;

@@ -31,13 +31,20 @@ impl Maintenance {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InverseFilters {
     until: BTreeMap<(FrameworkKey, AgentKey), Time>,
+    by_agent: BTreeSet<(AgentKey, FrameworkKey)>,
+    ends: BTreeSet<(Time, FrameworkKey, AgentKey)>,
 }
 
 impl InverseFilters {
     /// The longer of two filters of one pair holds.
     pub(crate) fn refuse(&mut self, framework: FrameworkKey, agent: AgentKey, until: Time) {
-        let longest = self.until.entry((framework, agent)).or_insert(until);
-        *longest = until.max(*longest);
+        if self.until.get(&(framework, agent)).is_some_and(|longer| *longer >= until) {
+            return;
+        }
+        self.drop_pair(framework, agent);
+        self.until.insert((framework, agent), until);
+        self.by_agent.insert((agent, framework));
+        self.ends.insert((until, framework, agent));
     }
 
     fn hide(&self, framework: FrameworkKey, agent: AgentKey) -> bool {
@@ -46,15 +53,40 @@ impl InverseFilters {
 
     /// One that ends at `now` still holds, as a refusal of an offer does.
     fn expire(&mut self, now: Time) {
-        self.until.retain(|_, until| *until >= now);
+        while let Some(&(until, framework, agent)) = self.ends.first()
+            && until < now
+        {
+            self.drop_pair(framework, agent);
+        }
     }
 
     pub(crate) fn drop_framework(&mut self, framework: FrameworkKey) {
-        self.until.retain(|(other, _), _| *other != framework);
+        let all = (framework, AgentKey(0))..=(framework, AgentKey(usize::MAX));
+        let agents: Vec<AgentKey> = self.until.range(all).map(|((_, agent), _)| *agent).collect();
+        agents.into_iter().for_each(|agent| self.drop_pair(framework, agent));
     }
 
     pub(crate) fn drop_agent(&mut self, agent: AgentKey) {
-        self.until.retain(|(_, other), _| *other != agent);
+        let all = (agent, FrameworkKey(0))..=(agent, FrameworkKey(usize::MAX));
+        let frameworks: Vec<FrameworkKey> = self.by_agent.range(all).map(|(_, it)| *it).collect();
+        frameworks.into_iter().for_each(|framework| self.drop_pair(framework, agent));
+    }
+
+    fn drop_pair(&mut self, framework: FrameworkKey, agent: AgentKey) {
+        if let Some(until) = self.until.remove(&(framework, agent)) {
+            self.by_agent.remove(&(agent, framework));
+            self.ends.remove(&(until, framework, agent));
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) -> Result<(), String> {
+        let indexed = self.until.iter().all(|(&(framework, agent), until)| {
+            self.by_agent.contains(&(agent, framework)) && self.ends.contains(&(*until, framework, agent))
+        });
+        match indexed && self.by_agent.len() == self.until.len() && self.ends.len() == self.until.len() {
+            true => Ok(()),
+            false => Err("the indices of inverse filters disagree".to_owned()),
+        }
     }
 }
 

@@ -43,10 +43,11 @@ pub(crate) struct Account {
     limits: Vec<(NameId, u128)>,
     /// By the role and all below it, reservations included.
     pub(crate) consumed: Amounts,
-    /// The limits leave less than the least that is offered to anybody.
+    /// The limits leave less than the least that is offered to anybody, as far as is known: what makes them leave
+    /// more is noticed by the next cycle.
     pub(crate) exhausted: bool,
     /// Agents of which a limit, or the headroom, kept something from a framework of this role.
-    pub(crate) held: Bits,
+    pub(crate) kept_from: Bits,
     /// The limits leave more, or the guarantees less, than when those agents were looked at.
     pub(crate) grew: bool,
 }
@@ -87,7 +88,7 @@ pub(crate) struct Ledger {
     /// Accounts whose guarantees are not satisfied.
     pub(crate) unsatisfied: Bits,
     /// Agents of which the headroom kept something from somebody.
-    pub(crate) held: Bits,
+    pub(crate) kept_from: Bits,
     /// Somebody may be given more of what the headroom kept, be there no more of it.
     pub(crate) grew: bool,
     /// The headroom when those agents were last looked at, or less.
@@ -128,7 +129,7 @@ impl Ledger {
             limits,
             consumed,
             exhausted: false,
-            held: Bits::default(),
+            kept_from: Bits::default(),
             grew: false,
         };
         let unsatisfied = account.unsatisfied();
@@ -183,10 +184,10 @@ impl Ledger {
         held_back: bool,
     ) {
         if held_back {
-            self.held.insert(agent.0);
+            self.kept_from.insert(agent.0);
         }
         if limited && let Some(key) = quota {
-            self.accounts[key.0].held.insert(agent.0);
+            self.accounts[key.0].kept_from.insert(agent.0);
         }
     }
 
@@ -211,7 +212,7 @@ impl Ledger {
     /// Whether there may be something for somebody from whom the headroom kept it in the last cycle.
     pub(crate) fn has_grown(&self) -> bool {
         let more = |(name, _)| self.headroom(name) > self.seen.get(name);
-        !self.held.is_empty() && (self.grew || !self.holds_back() || self.free.iter().any(more))
+        !self.kept_from.is_empty() && (self.grew || !self.holds_back() || self.free.iter().any(more))
     }
 
     /// Roles with a quota, by name.
