@@ -1,0 +1,16 @@
+//! Which master leads. Whoever needs one (agents, drivers, commands) knows some of the masters; any of these tells
+//! who leads, and tells it anew whenever that changes.
+//!
+//! Knows nothing of Mesos's messages: a leader is an address and a name.
+
+mod host_port;
+mod messages;
+
+pub use host_port::{HostPort, InvalidHostPort};
+pub use messages::{Leader, LeaderIs, WatchLeader};
+
+/// The id of the process that answers [`WatchLeader`] on the node of each master.
+pub const CONTENDER: &str = "contender";
+
+/// The port of a master where none is said.
+pub const DEFAULT_PORT: u16 = 5050;

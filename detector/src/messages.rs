@@ -1,0 +1,33 @@
+//! What the masters and those who look for one say to each other.
+
+use libprocess::{Message, Upid};
+use serde::{Deserialize, Serialize};
+
+/// To the contender of any master: who leads? It answers with [`LeaderIs`] at once, and with another whenever that
+/// changes, until the link to the sender breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Message)]
+pub struct WatchLeader {}
+
+/// Who leads, as far as the sender knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Message)]
+pub struct LeaderIs {
+    /// Terms only grow: of two answers the one of the higher term is newer. Within a term there is one leader.
+    pub term: u64,
+    /// `None` while nobody is known to lead.
+    pub leader: Option<Leader>,
+    /// All masters as of now, `host:port` each; more or others than one was started with, perhaps.
+    pub masters: Vec<String>,
+    /// Over how many milliseconds those who are to register with the leader should spread themselves.
+    pub spread_ms: u64,
+}
+
+/// A master that leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its process.
+    pub pid: Upid,
+    /// New with each reign.
+    pub id: String,
+    /// For people, and for the `Location` of a redirect.
+    pub hostname: String,
+}
