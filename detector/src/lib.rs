@@ -7,7 +7,7 @@ mod host_port;
 mod messages;
 
 pub use host_port::{HostPort, InvalidHostPort};
-pub use messages::{Leader, LeaderIs, WatchLeader};
+pub use messages::{ComeBack, Leader, LeaderIs, WatchLeader};
 
 /// The id of the process that answers [`WatchLeader`] on the node of each master.
 pub const CONTENDER: &str = "contender";

@@ -31,3 +31,12 @@ pub struct Leader {
     /// For people, and for the `Location` of a redirect.
     pub hostname: String,
 }
+
+/// From a master that has too much to do to whoever asked it for something: not now, ask again then.
+///
+/// Who asked waits that long, and a little longer drawn by chance, instead of as long as it would have by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Message)]
+pub struct ComeBack {
+    /// Milliseconds from now.
+    pub after_ms: u64,
+}
