@@ -3,10 +3,15 @@
 //!
 //! Knows nothing of Mesos's messages: a leader is an address and a name.
 
+mod detector;
 mod host_port;
+mod masters;
 mod messages;
+mod search;
 
+pub use detector::Detector;
 pub use host_port::{HostPort, InvalidHostPort};
+pub use masters::{FileError, InvalidMasters, MAX_MASTERS, Masters, UnresolvedMasters};
 pub use messages::{ComeBack, Leader, LeaderIs, WatchLeader};
 
 /// The id of the process that answers [`WatchLeader`] on the node of each master.
