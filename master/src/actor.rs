@@ -17,14 +17,13 @@ use libprocess::{Context, Id, Message, Pid, Process, Promise, Time, Upid};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
-use crate::effect::{AgentMessage, AllocatorCall, Connection, Continuation, Effect, FrameworkEvent, Timeout};
-use crate::frameworks::framework_options;
+use crate::effect::Timeout;
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
-use crate::per_framework::{PerFramework, event_name};
-use crate::registry::{Operation, Registrar};
-use crate::streams::{Streams, heartbeat, v1_event};
+use crate::per_framework::PerFramework;
+use crate::registry::Registrar;
+use crate::streams::Streams;
 use crate::whitelist::{self, Whitelist};
 
 /// How often a stream hears that it is alive.
@@ -61,15 +60,15 @@ pub struct Master {
     pub(crate) gauges: RefCell<Gauges>,
     /// Until it is started.
     idle_registrar: Option<Registrar>,
-    registrar: Option<Pid<Registrar>>,
-    allocator: Option<Pid<AllocatorProcess>>,
+    pub(crate) registrar: Option<Pid<Registrar>>,
+    pub(crate) allocator: Option<Pid<AllocatorProcess>>,
     options: allocator::Options,
-    observers: BTreeMap<AgentId, Pid<Observer>>,
-    ping_interval: Duration,
-    max_ping_timeouts: u32,
+    pub(crate) observers: BTreeMap<AgentId, Pid<Observer>>,
+    pub(crate) ping_interval: Duration,
+    pub(crate) max_ping_timeouts: u32,
     registry_gc_interval: Duration,
     counters: HashMap<Cow<'static, str>, Counter>,
-    per_framework: PerFramework,
+    pub(crate) per_framework: PerFramework,
     whitelist: Whitelist,
     fatal: Option<Promise<String>>,
 }
@@ -285,87 +284,14 @@ impl Master {
         result
     }
 
-    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
-        match effect {
-            Effect::Tell { to, framework_id, event } => {
-                if let Some(id) = &framework_id {
-                    self.per_framework.count(&self.cluster, id, "events", ctx);
-                    self.per_framework.count(&self.cluster, id, event_name(&event), ctx);
-                }
-                match to {
-                    Connection::Driver(pid) => tell_driver(&pid, event, ctx),
-                    Connection::Stream(id) => {
-                        self.write(&id, &v1_event(event, HEARTBEAT_INTERVAL.as_secs_f64()));
-                    }
-                }
-            }
-            Effect::Hangup(id) => self.streams.close(&id),
-            Effect::Heartbeat(id) => self.heartbeat(id, ctx),
-            Effect::Send { to, message } => send_agent(&to, message, ctx),
-            Effect::Link(pid) => ctx.link(&pid),
-            Effect::Observe { agent_id, pid } => self.observe(agent_id, pid, ctx),
-            Effect::ObserveConnection { agent_id, pid } => {
-                if let Some(observer) = self.observers.get(&agent_id) {
-                    observer.call(move |observer, _| observer.set_connection(pid));
-                }
-            }
-            Effect::StopObserving(agent_id) => {
-                if let Some(observer) = self.observers.remove(&agent_id) {
-                    ctx.terminate(&observer);
-                }
-            }
-            Effect::Allocator(call) => self.tell_allocator(call),
-            Effect::Registry { operation, then } => self.persist(operation, then, ctx),
-            Effect::Delay { after, then } => {
-                ctx.delay(after, move |master, ctx| master.timed_out(then, ctx));
-            }
-            Effect::Count(name) => self.count(name, ctx),
-            Effect::CountOf(id, name) => self.per_framework.count(&self.cluster, &id, &name, ctx),
-            Effect::AddTo(id, name, change) => self.per_framework.add(&self.cluster, &id, &name, change, ctx),
-            Effect::ShowRoles(id) => self.per_framework.show_roles(&self.cluster, &id, ctx),
-            Effect::StopCounting(id) => self.per_framework.forget(&self.cluster, &id, ctx),
-        }
-    }
-
-    fn count(&mut self, name: Cow<'static, str>, ctx: &mut Context<Self>) {
+    pub(crate) fn count(&mut self, name: Cow<'static, str>, ctx: &mut Context<Self>) {
         let counter = self.counters.entry(name).or_insert_with_key(|name| ctx.metrics().counter(name));
         counter.inc();
-    }
-
-    fn write(&mut self, id: &Uuid, event: &api::v1::scheduler::Event) {
-        if let Err(error) = self.streams.write(id, event) {
-            tracing::info!(stream = %id, %error, "an event stream ended");
-            self.cluster.stream_closed(id);
-        }
-    }
-
-    /// At once after SUBSCRIBED, and then in intervals for as long as the stream is open.
-    fn heartbeat(&mut self, id: Uuid, ctx: &mut Context<Self>) {
-        if self.streams.is_open(&id) {
-            self.event_write(&id, ctx);
-            ctx.delay(HEARTBEAT_INTERVAL, move |master, ctx| master.heartbeat(id, ctx));
-        }
-    }
-
-    fn event_write(&mut self, id: &Uuid, ctx: &mut Context<Self>) {
-        self.write(id, &heartbeat());
-        if !self.streams.is_open(id) {
-            self.event(ctx, |_| ());
-        }
     }
 
     pub(crate) fn stream_closed(&mut self, id: &Uuid, ctx: &mut Context<Self>) {
         self.streams.close(id);
         self.event(ctx, |cluster| cluster.stream_closed(id));
-    }
-
-    fn observe(&mut self, agent_id: AgentId, agent: Upid, ctx: &mut Context<Self>) {
-        let observer =
-            Observer::new(ctx.pid(), agent_id.clone(), agent, self.ping_interval, self.max_ping_timeouts);
-        match ctx.spawn(Id::prefix("slave-observer"), observer) {
-            Ok(pid) => drop(self.observers.insert(agent_id, pid)),
-            Err(error) => self.fail(format!("an observer cannot be started: {error}"), ctx),
-        }
     }
 
     pub(crate) fn agent_is_silent(&mut self, id: &AgentId, ctx: &mut Context<Self>) {
@@ -374,24 +300,7 @@ impl Master {
         }
     }
 
-    fn persist(&mut self, operation: Operation, then: Continuation, ctx: &mut Context<Self>) {
-        let Some(registrar) = self.registrar.clone() else { return };
-        let written =
-            ctx.dispatch(&registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
-        ctx.then(written, move |master, result, ctx| match result {
-            Ok(Ok(outcome)) => {
-                if outcome.is_ok() && matches!(then, Continuation::MarkedUnreachable { .. }) {
-                    master.count(Cow::Borrowed("master/slave_unreachable_completed"), ctx);
-                }
-                master.event(ctx, |cluster| cluster.registry_done(then, outcome));
-            }
-            // What the registry holds is unknown now. The next leader reads it; this one may not guess.
-            Ok(Err(error)) => master.fail(error.to_string(), ctx),
-            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
-        });
-    }
-
-    fn timed_out(&mut self, timeout: Timeout, ctx: &mut Context<Self>) {
+    pub(crate) fn timed_out(&mut self, timeout: Timeout, ctx: &mut Context<Self>) {
         self.event(ctx, |cluster| match timeout {
             Timeout::FrameworkFailover { id, subscription } => cluster.failover_timed_out(&id, subscription),
             Timeout::Offer(id) => cluster.offer_timed_out(&id),
@@ -411,62 +320,13 @@ impl Master {
         });
     }
 
-    fn tell_allocator(&self, call: AllocatorCall) {
-        let Some(allocator) = &self.allocator else { return };
-        let regex = self.cluster.rules.regex;
-        allocator.call(move |allocator, ctx| match call {
-            AllocatorCall::AddFramework { id, info, used, active, options } => {
-                let options = framework_options(&info, options, regex);
-                allocator.add_framework(id, *info, used, active, options, ctx);
-            }
-            AllocatorCall::RemoveFramework(id) => allocator.remove_framework(id, ctx),
-            AllocatorCall::ActivateFramework(id) => allocator.activate_framework(id, ctx),
-            AllocatorCall::DeactivateFramework(id) => allocator.deactivate_framework(id, ctx),
-            AllocatorCall::UpdateFramework { id, info, options } => {
-                let options = framework_options(&info, options, regex);
-                allocator.update_framework(id, *info, options, ctx);
-            }
-            AllocatorCall::AddAgent { id, info, capabilities, total, used } => {
-                allocator.add_agent(id, *info, capabilities, total, used, ctx);
-            }
-            AllocatorCall::RemoveAgent(id) => allocator.remove_agent(id, ctx),
-            AllocatorCall::UpdateAgent { id, info, total, capabilities } => {
-                allocator.update_agent(id, *info, Some(total), Some(capabilities), ctx);
-            }
-            AllocatorCall::ActivateAgent(id) => allocator.activate_agent(id, ctx),
-            AllocatorCall::DeactivateAgent(id) => allocator.deactivate_agent(id, ctx),
-            AllocatorCall::Recover { framework_id, agent_id, resources, filters, allocated } => {
-                allocator.recover_resources(framework_id, agent_id, resources, filters, allocated, ctx);
-            }
-            AllocatorCall::UpdateUnavailability { agent_id, unavailability } => {
-                allocator.update_unavailability(agent_id, unavailability, ctx);
-            }
-            AllocatorCall::UpdateInverseOffer { framework_id, agent_id, status, filters } => {
-                allocator.update_inverse_offer(agent_id, framework_id, status, filters, ctx);
-            }
-            AllocatorCall::Suppress { id, roles } => {
-                allocator.suppress_offers(id, roles.into_iter().collect(), ctx)
-            }
-            AllocatorCall::Revive { id, roles } => {
-                allocator.revive_offers(id, roles.into_iter().collect(), ctx)
-            }
-            AllocatorCall::RecoverQuotas { n_agents, quotas } => allocator.recover(n_agents, quotas, ctx),
-            AllocatorCall::UpdateWeights(weights) => allocator.update_weights(weights, ctx),
-            AllocatorCall::Allocated { framework_id, agent_id, resources } => {
-                allocator.transition_offered_to_allocated(framework_id, agent_id, resources, ctx);
-            }
-            // The allocator answers no requests.
-            AllocatorCall::Request { .. } => {}
-        });
-    }
-
     /// A process this one needs is gone. When the whole node ends, so does this one, and nothing is wrong.
-    fn fail_soon(&mut self, why: String, ctx: &mut Context<Self>) {
+    pub(crate) fn fail_soon(&mut self, why: String, ctx: &mut Context<Self>) {
         ctx.delay(Duration::from_millis(100), move |master, ctx| master.fail(why, ctx));
     }
 
     /// Ends this master's service: it does not know, or cannot keep, what it has to.
-    fn fail(&mut self, why: String, ctx: &mut Context<Self>) {
+    pub(crate) fn fail(&mut self, why: String, ctx: &mut Context<Self>) {
         tracing::error!(why, "the master ends");
         self.elected = None;
         if let Some(fatal) = self.fatal.take() {
@@ -513,40 +373,5 @@ impl Master {
         self.count(Cow::Borrowed("master/messages_authenticate"), ctx);
         tracing::warn!(client = message.pid, "refusing to authenticate: this master has no authenticator");
         ctx.reply(AuthenticationErrorMessage { error: Some("No authenticator loaded".into()) });
-    }
-}
-
-fn tell_driver(to: &Upid, event: FrameworkEvent, ctx: &mut Context<Master>) {
-    match event {
-        FrameworkEvent::Registered(m) => ctx.send(to, m),
-        FrameworkEvent::Reregistered(m) => ctx.send(to, m),
-        FrameworkEvent::Offers(m) => ctx.send(to, m),
-        FrameworkEvent::Rescind(m) => ctx.send(to, m),
-        FrameworkEvent::InverseOffers(m) => ctx.send(to, m),
-        FrameworkEvent::RescindInverse(m) => ctx.send(to, m),
-        FrameworkEvent::Status(m) => ctx.send(to, *m),
-        FrameworkEvent::LostAgent(m) => ctx.send(to, m),
-        FrameworkEvent::ExitedExecutor(m) => ctx.send(to, m),
-        FrameworkEvent::FromExecutor(m) => ctx.send(to, m),
-        FrameworkEvent::Error(m) => ctx.send(to, m),
-        // Drivers have no event for operations.
-        FrameworkEvent::OperationStatus(_) => {}
-    }
-}
-
-fn send_agent(to: &Upid, message: AgentMessage, ctx: &mut Context<Master>) {
-    match message {
-        AgentMessage::Registered(m) => ctx.send(to, m),
-        AgentMessage::Reregistered(m) => ctx.send(to, m),
-        AgentMessage::RunTask(m) => ctx.send(to, *m),
-        AgentMessage::RunTaskGroup(m) => ctx.send(to, *m),
-        AgentMessage::KillTask(m) => ctx.send(to, m),
-        AgentMessage::ShutdownExecutor(m) => ctx.send(to, m),
-        AgentMessage::ShutdownFramework(m) => ctx.send(to, m),
-        AgentMessage::ToExecutor(m) => ctx.send(to, m),
-        AgentMessage::UpdateFramework(m) => ctx.send(to, *m),
-        AgentMessage::CheckpointResources(m) => ctx.send(to, m),
-        AgentMessage::Acknowledge(m) => ctx.send(to, m),
-        AgentMessage::Shutdown(m) => ctx.send(to, m),
     }
 }

@@ -20,12 +20,14 @@ mod observer;
 mod offering;
 pub mod offers;
 mod per_framework;
+mod perform;
 mod reconcile;
 pub mod registry;
 mod start;
 mod status;
 pub mod streams;
 pub mod tasks;
+mod telling;
 pub mod validation;
 mod whitelist;
 

@@ -1,0 +1,107 @@
+//! What the state of the cluster wants done is done.
+
+use std::borrow::Cow;
+
+use api::v1::AgentId;
+use libprocess::{Context, Id, Upid};
+use uuid::Uuid;
+
+use crate::actor::{HEARTBEAT_INTERVAL, Master};
+use crate::effect::{Connection, Continuation, Effect};
+use crate::observer::Observer;
+use crate::per_framework::event_name;
+use crate::registry::Operation;
+use crate::streams::{heartbeat, v1_event};
+use crate::telling::{send_agent, tell_driver};
+
+impl Master {
+    pub(crate) fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Tell { to, framework_id, event } => {
+                if let Some(id) = &framework_id {
+                    self.per_framework.count(&self.cluster, id, "events", ctx);
+                    self.per_framework.count(&self.cluster, id, event_name(&event), ctx);
+                }
+                match to {
+                    Connection::Driver(pid) => tell_driver(&pid, event, ctx),
+                    Connection::Stream(id) => {
+                        self.write(&id, &v1_event(event, HEARTBEAT_INTERVAL.as_secs_f64()));
+                    }
+                }
+            }
+            Effect::Hangup(id) => self.streams.close(&id),
+            Effect::Heartbeat(id) => self.heartbeat(id, ctx),
+            Effect::Send { to, message } => send_agent(&to, message, ctx),
+            Effect::Link(pid) => ctx.link(&pid),
+            Effect::Observe { agent_id, pid } => self.observe(agent_id, pid, ctx),
+            Effect::ObserveConnection { agent_id, pid } => {
+                if let Some(observer) = self.observers.get(&agent_id) {
+                    observer.call(move |observer, _| observer.set_connection(pid));
+                }
+            }
+            Effect::StopObserving(agent_id) => {
+                if let Some(observer) = self.observers.remove(&agent_id) {
+                    ctx.terminate(&observer);
+                }
+            }
+            Effect::Allocator(call) => self.tell_allocator(call),
+            Effect::Registry { operation, then } => self.persist(operation, then, ctx),
+            Effect::Delay { after, then } => {
+                ctx.delay(after, move |master, ctx| master.timed_out(then, ctx));
+            }
+            Effect::Count(name) => self.count(name, ctx),
+            Effect::CountOf(id, name) => self.per_framework.count(&self.cluster, &id, &name, ctx),
+            Effect::AddTo(id, name, change) => self.per_framework.add(&self.cluster, &id, &name, change, ctx),
+            Effect::ShowRoles(id) => self.per_framework.show_roles(&self.cluster, &id, ctx),
+            Effect::StopCounting(id) => self.per_framework.forget(&self.cluster, &id, ctx),
+        }
+    }
+
+    fn write(&mut self, id: &Uuid, event: &api::v1::scheduler::Event) {
+        if let Err(error) = self.streams.write(id, event) {
+            tracing::info!(stream = %id, %error, "an event stream ended");
+            self.cluster.stream_closed(id);
+        }
+    }
+
+    /// At once after SUBSCRIBED, and then in intervals for as long as the stream is open.
+    fn heartbeat(&mut self, id: Uuid, ctx: &mut Context<Self>) {
+        if self.streams.is_open(&id) {
+            self.event_write(&id, ctx);
+            ctx.delay(HEARTBEAT_INTERVAL, move |master, ctx| master.heartbeat(id, ctx));
+        }
+    }
+
+    fn event_write(&mut self, id: &Uuid, ctx: &mut Context<Self>) {
+        self.write(id, &heartbeat());
+        if !self.streams.is_open(id) {
+            self.event(ctx, |_| ());
+        }
+    }
+
+    fn observe(&mut self, agent_id: AgentId, agent: Upid, ctx: &mut Context<Self>) {
+        let observer =
+            Observer::new(ctx.pid(), agent_id.clone(), agent, self.ping_interval, self.max_ping_timeouts);
+        match ctx.spawn(Id::prefix("slave-observer"), observer) {
+            Ok(pid) => drop(self.observers.insert(agent_id, pid)),
+            Err(error) => self.fail(format!("an observer cannot be started: {error}"), ctx),
+        }
+    }
+
+    fn persist(&mut self, operation: Operation, then: Continuation, ctx: &mut Context<Self>) {
+        let Some(registrar) = self.registrar.clone() else { return };
+        let written =
+            ctx.dispatch(&registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
+        ctx.then(written, move |master, result, ctx| match result {
+            Ok(Ok(outcome)) => {
+                if outcome.is_ok() && matches!(then, Continuation::MarkedUnreachable { .. }) {
+                    master.count(Cow::Borrowed("master/slave_unreachable_completed"), ctx);
+                }
+                master.event(ctx, |cluster| cluster.registry_done(then, outcome));
+            }
+            // What the registry holds is unknown now. The next leader reads it; this one may not guess.
+            Ok(Err(error)) => master.fail(error.to_string(), ctx),
+            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
+        });
+    }
+}
