@@ -197,22 +197,23 @@ fn who_keeps_silent_is_asked_again_and_then_not_believed() {
 
 #[test]
 fn a_lone_master_that_has_no_contender_is_taken_for_the_leader() {
-    let unannounced = Some(Leader::unannounced("master", at(1)));
+    let unannounced = Leader::unannounced("master", at(1));
     let mut stage = Stage::new(1);
     stage.loses(1);
-    assert_eq!(stage.steps, [Step::Ask(contender(1)), Step::Tell(unannounced.clone(), Duration::MAX)]);
+    let tell = Step::Tell(Some(unannounced.clone()), Duration::MAX);
+    assert_eq!(stage.steps, [Step::Ask(contender(1)), tell]);
 
     let mut stage = Stage::new(1);
     stage.passes(FIRST_ANSWER - Duration::from_millis(1));
     assert_eq!(stage.told(), []);
     stage.passes(Duration::from_millis(1));
-    assert_eq!(stage.told(), [unannounced.clone()]);
+    assert_eq!(stage.told(), [Some(unannounced.clone())]);
     stage.passes(600 * SECOND);
     assert!(stage.asked().len() < 60);
     // It has one after all.
     stage.hears(1, says(1, Some(1)));
     assert_eq!(stage.told(), [Some(leader(1))]);
-    assert!(leader(1).may_be(&unannounced.unwrap()));
+    assert!(leader(1).may_be(&unannounced));
     stage.loses(1);
     stage.passes(60 * SECOND);
     assert_eq!(stage.told(), [None]);
