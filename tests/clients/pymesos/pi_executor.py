@@ -17,12 +17,14 @@ class PiExecutor(Executor):
         index, n_points = (int(word) for word in decode_data(task["data"]).split())
         draw = random.Random(index).random
         inside = sum(1 for _ in range(n_points) if draw() ** 2 + draw() ** 2 < 1.0)
-        driver.sendFrameworkMessage(encode_data(("%d %d" % (index, inside)).encode()))
-        self.update(driver, task, "TASK_FINISHED")
+        result = encode_data(("%d %d" % (index, inside)).encode())
+        # A message may be lost on its way, with a master for example; an update comes until it is acknowledged.
+        driver.sendFrameworkMessage(result)
+        self.update(driver, task, "TASK_FINISHED", data=result)
 
     @staticmethod
-    def update(driver, task, state):
-        driver.sendStatusUpdate({"task_id": task["task_id"], "state": state, "timestamp": time.time()})
+    def update(driver, task, state, **more):
+        driver.sendStatusUpdate({"task_id": task["task_id"], "state": state, "timestamp": time.time(), **more})
 
     def shutdown(self, driver):
         driver.stop()
