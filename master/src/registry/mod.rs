@@ -2,9 +2,12 @@
 //! a copy ([`group::Member`]); an actor ([`Registrar`]) has it written, and carries what the members say to each
 //! other.
 
+mod by_age;
 pub mod group;
 mod log;
+mod machines;
 mod operation;
+mod orders;
 mod policy;
 mod registrar;
 #[cfg(test)]
@@ -14,8 +17,10 @@ mod simulated;
 mod state;
 mod watermark;
 
+pub use by_age::ByAge;
 pub use log::LogError;
-pub use operation::{Batch, Kind, Marked, Operation, Prune, Ticket};
+pub use machines::MachineKey;
+pub use operation::{Batch, Drain, Kind, Machines, Marked, Operation, Prune, Quotas, Ticket, Weights};
 pub use policy::InvalidRegistry;
 pub use registrar::{Registrar, RegistrarError, Storage};
-pub use state::{Refused, Registry};
+pub use state::{AGENT_DRAINING, Orders, QUOTA_V2, Refused, Registry};
