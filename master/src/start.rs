@@ -12,7 +12,7 @@ use crate::Ids;
 use crate::actor::{Master, Setup};
 use crate::cluster::Cluster;
 use crate::flags::{Flags, InvalidFlag};
-use crate::registry::{Registrar, Storage};
+use crate::registry::{Founding, Registrar, Storage};
 
 /// The id of the process; make it the delegate of its node.
 pub const PROCESS_ID: &str = "master";
@@ -74,7 +74,12 @@ pub fn prepare(address: libprocess::Address, id: Uuid, flags: Flags) -> Result<P
     let (fatal, failed) = Promise::new();
     let setup = Setup {
         allocator: options,
-        registrar: Registrar::new(storage, flags.registry_fetch_timeout, flags.registry_store_timeout),
+        registrar: Registrar::new(
+            storage,
+            Founding::Alone,
+            flags.registry_fetch_timeout,
+            flags.registry_store_timeout,
+        ),
         ping_interval: flags.agent_ping_timeout,
         max_ping_timeouts: flags.max_agent_ping_timeouts,
         registry_gc_interval: flags.registry_gc_interval.max(Duration::from_secs(1)),

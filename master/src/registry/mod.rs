@@ -4,6 +4,7 @@
 
 mod by_age;
 pub mod group;
+mod lease;
 mod log;
 mod machines;
 mod operation;
@@ -14,13 +15,16 @@ mod registrar;
 mod restarts;
 #[cfg(test)]
 mod simulated;
+mod standing;
 mod state;
 mod watermark;
 
 pub use by_age::ByAge;
+pub use lease::Lease;
 pub use log::LogError;
 pub use machines::MachineKey;
 pub use operation::{Batch, Drain, Kind, Machines, Marked, Operation, Prune, Quotas, Ticket, Weights};
 pub use policy::InvalidRegistry;
 pub use registrar::{Registrar, RegistrarError, Storage};
+pub use standing::{Founding, MemberStatus, Standing};
 pub use state::{AGENT_DRAINING, Orders, QUOTA_V2, Refused, Registry};

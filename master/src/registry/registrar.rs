@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::MasterInfo;
+use detector::HostPort;
 use libprocess::http::{Answer, Request, Response, RouteOptions};
 use libprocess::{Context, Future, Process, Promise, Time, Upid};
 use prost::Message as _;
@@ -18,8 +19,10 @@ use super::group::{
     Applied, Arrival, Disk, Incoming, Machine, Member, MemoryDisk, Outgoing, Output, Piece, PieceReceived,
     Seat, SnapshotJob, Stored, TICK, Write,
 };
+use super::lease::{Lease, LeaseGrant};
 use super::log::{Log, LogError};
 use super::operation::{Batch, Kind, Operation, Ticket};
+use super::standing::{Founding, MemberStatus, Standing};
 use super::state::{Refused, Registry};
 
 /// At least so many bytes of log come before a snapshot replaces them.
@@ -109,10 +112,22 @@ struct Recovering {
     asked: Option<u64>,
 }
 
+/// Hears of each change of the standing; or, as the last thing, why the registry is out of service.
+type Told = Box<dyn Fn(Result<Standing, String>) + Send>;
+
 /// The registry as a process; spawn it under the prefix `registrar`.
 pub struct Registrar {
     storage: Storage,
+    founding: Founding,
     seat: Seat,
+    /// Whether the seat was given, and not to be found out.
+    seated: bool,
+    lease: LeaseGrant,
+    told: Option<Told>,
+    /// What was told last.
+    standing: Option<Standing>,
+    /// When another member was last heard of.
+    heard: BTreeMap<u64, Time>,
     snapshot_after: usize,
     fetch_timeout: Duration,
     store_timeout: Duration,
@@ -122,8 +137,6 @@ pub struct Registrar {
     /// By index in the log: the term, and who waits for what is there.
     proposed: BTreeMap<u64, (u64, Vec<Asked>)>,
     recovering: Option<Recovering>,
-    /// The term in which this master recovered as leader.
-    recovered: Option<u64>,
     readers: Vec<Promise<Response>>,
     /// Counts the uses of the disk, to know a late timeout from one in time.
     turn: u64,
@@ -132,12 +145,22 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// The registrar of a group of one, that reads and writes `storage`, and gives it up when it takes longer than
-    /// the timeouts.
-    pub fn new(storage: Storage, fetch_timeout: Duration, store_timeout: Duration) -> Self {
+    /// A registrar that reads and writes `storage`, and gives it up when it takes longer than the timeouts.
+    pub fn new(
+        storage: Storage,
+        founding: Founding,
+        fetch_timeout: Duration,
+        store_timeout: Duration,
+    ) -> Self {
         Registrar {
             storage,
+            founding,
             seat: Seat::alone(),
+            seated: false,
+            lease: LeaseGrant::new(),
+            told: None,
+            standing: None,
+            heard: BTreeMap::new(),
             snapshot_after: SNAPSHOT_AFTER,
             fetch_timeout,
             store_timeout,
@@ -145,7 +168,6 @@ impl Registrar {
             queue: Vec::new(),
             proposed: BTreeMap::new(),
             recovering: None,
-            recovered: None,
             readers: Vec::new(),
             turn: 0,
             outgoing: BTreeMap::new(),
@@ -155,7 +177,7 @@ impl Registrar {
 
     /// As one of several.
     pub fn in_group(self, seat: Seat) -> Self {
-        Registrar { seat, ..self }
+        Registrar { seat, seated: true, ..self }
     }
 
     /// With a snapshot after that many bytes of log instead of a megabyte.
@@ -163,42 +185,74 @@ impl Registrar {
         Registrar { snapshot_after: bytes, ..self }
     }
 
-    /// Opens the registry, and as soon as this master leads, gives what it holds, with `info` as the leader's.
-    /// To be called again after the lead was lost, to hear when it is back.
+    /// Whether this master may act as leader, to be looked at from anywhere at any time.
+    pub fn lease(&self) -> Lease {
+        self.lease.lease()
+    }
+
+    /// Opens the disk and joins the group. `told` hears at once how things stand, and again whenever that changes;
+    /// an error is the last thing it hears: the registry is out of service, and the program should end.
+    pub fn open(
+        &mut self,
+        told: impl Fn(Result<Standing, String>) + Send + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        if let State::Failed(why) = &self.state {
+            return told(Err(why.clone()));
+        }
+        self.told = Some(Box::new(told));
+        self.standing = None;
+        if matches!(self.state, State::Closed) {
+            self.open_disk(ctx);
+        }
+        self.tell(ctx);
+    }
+
+    /// Writes into the registry that this master leads, as `info`, and gives what it holds then. The answer is
+    /// [`RegistrarError::NotLeading`] when it does not lead, or the lead is lost meanwhile.
+    ///
+    /// Where nobody called [`Registrar::open`], this opens the registry, and waits until this master leads.
     pub fn recover(
         &mut self,
         info: MasterInfo,
         ctx: &mut Context<Self>,
     ) -> Future<Result<Registry, RegistrarError>> {
         let (promise, future) = Promise::new();
-        let recovered = self
-            .member()
-            .is_some_and(|member| self.recovered == Some(member.term()) && member.is_raft_leader());
         if let State::Failed(why) = &self.state {
             promise.set(Err(RegistrarError::Failed(why.clone())));
             return future;
         }
-        if recovered || self.recovering.is_some() {
-            promise.set(Err(RegistrarError::Failed("it was recovered already".into())));
-            return future;
-        }
+        self.give_up_recovery();
         let operation = Kind::Recover(info).into();
         self.recovering = Some(Recovering { operation, promise, began: ctx.now(), asked: None });
         if matches!(self.state, State::Closed) {
-            self.open(ctx);
+            self.open_disk(ctx);
         } else {
             self.go_on(ctx);
         }
         future
     }
 
-    fn open(&mut self, ctx: &mut Context<Self>) {
+    /// Answers whoever waits for the registry that this master does not lead.
+    fn give_up_recovery(&mut self) {
+        if let Some(recovering) = self.recovering.take() {
+            let leader = self.leader();
+            recovering.promise.set(Err(RegistrarError::NotLeading { leader }));
+        }
+    }
+
+    fn open_disk(&mut self, ctx: &mut Context<Self>) {
         self.state = State::Opening;
-        let (storage, voters) = (self.storage.clone(), self.seat.voters());
-        let opened = ctx.blocking(move || storage.open(&voters));
+        let (storage, founding) = (self.storage.clone(), self.founding.clone());
+        let seat = self.seated.then(|| self.seat.clone());
+        let opened = ctx.blocking(move || {
+            let seat = seat.map_or_else(|| founding.seat(), Ok)?;
+            let (disk, stored) = storage.open(&seat.voters()).map_err(|error| error.to_string())?;
+            Ok::<_, String>((seat, disk, stored))
+        });
         ctx.delay(self.fetch_timeout, |this, _| {
-            let late = matches!(this.state, State::Opening) || this.seat.is_alone();
-            if late && this.recovering.is_some() {
+            let unrecovered = this.seat.is_alone() && this.recovering.is_some();
+            if matches!(this.state, State::Opening) || unrecovered {
                 let at_most = api::duration::format(this.fetch_timeout);
                 this.fail(&format!("reading the registry took longer than {at_most}"));
             }
@@ -208,8 +262,11 @@ impl Registrar {
                 return;
             }
             let (disk, stored) = match result {
-                Ok(Ok(opened)) => opened,
-                Ok(Err(error)) => return this.fail(&error.to_string()),
+                Ok(Ok((seat, disk, stored))) => {
+                    this.seat = seat;
+                    (disk, stored)
+                }
+                Ok(Err(error)) => return this.fail(&error),
                 Err(_) => return this.fail("opening it ended in a panic"),
             };
             let seed = ctx.uuid().as_u64_pair().0;
@@ -266,6 +323,57 @@ impl Registrar {
         }
     }
 
+    /// The registrar of the leader, if it is known.
+    fn leader(&self) -> Option<String> {
+        let leader = self.member()?.leader()?;
+        self.seat.upid(leader).map(Upid::to_string)
+    }
+
+    /// The members of the group, as far as this one knows them; none before the registry is open.
+    pub fn members(&self, ctx: &Context<Self>) -> Vec<MemberStatus> {
+        let Some(member) = self.member() else { return Vec::new() };
+        let ids = self.seat.members.keys();
+        ids.map(|&id| MemberStatus {
+            host_port: self.host_port(id, ctx),
+            id,
+            voter: true,
+            leader: member.leader() == Some(id),
+            matched: member.matched(id),
+            heard_ms_ago: self.heard.get(&id).map(|at| (ctx.now() - *at).as_millis() as u64),
+        })
+        .collect()
+    }
+
+    fn host_port(&self, id: u64, ctx: &Context<Self>) -> String {
+        match &self.founding {
+            Founding::Group { .. } => self.founding.masters().get(id as usize - 1).map(HostPort::to_string),
+            Founding::Alone => None,
+        }
+        .unwrap_or_else(|| self.seat.upid(id).map_or(ctx.address(), Upid::address).to_string())
+    }
+
+    fn standing(&self, ctx: &Context<Self>) -> Standing {
+        let member = self.member();
+        let masters = self.seat.members.keys().map(|&id| self.host_port(id, ctx)).collect();
+        let leader = member.filter(|it| it.leader().is_some() && it.machine().recovered_in() == it.term());
+        Standing {
+            term: member.map_or(0, Member::term),
+            leads: member.is_some_and(Member::has_begun),
+            leader: leader.and_then(|it| it.machine().registry().master().cloned()),
+            masters,
+        }
+    }
+
+    /// Says how things stand, if that is news.
+    fn tell(&mut self, ctx: &Context<Self>) {
+        let Some(told) = &self.told else { return };
+        let standing = self.standing(ctx);
+        if self.standing.as_ref() != Some(&standing) {
+            told(Ok(standing.clone()));
+            self.standing = Some(standing);
+        }
+    }
+
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let State::Open(open) = &mut self.state else { return };
         ctx.delay(TICK, Self::tick);
@@ -297,6 +405,7 @@ impl Registrar {
 
     fn receive(&mut self, from: u64, bytes: &[u8], ctx: &mut Context<Self>) {
         let State::Open(open) = &mut self.state else { return };
+        self.heard.insert(from, ctx.now());
         match open.member.receive(from, bytes, ctx.now()) {
             Ok(()) => self.go_on(ctx),
             Err(error) => self.fail(&error.to_string()),
@@ -335,6 +444,8 @@ impl Registrar {
             Err(error) => return self.fail(&error.to_string()),
         };
         let job = open.member.snapshot_due();
+        // Before anything is said that lets another be elected.
+        self.lease.set(open.member.lease_until());
         for message in messages {
             self.send(message, ctx);
         }
@@ -347,16 +458,20 @@ impl Registrar {
         if let Some(job) = job {
             Self::make_snapshot(job, ctx);
         }
+        self.tell(ctx);
     }
 
     fn propose(&mut self, ctx: &mut Context<Self>) {
         let State::Open(open) = &mut self.state else { return };
         let member = &mut open.member;
         if !member.is_raft_leader() {
+            let leader = self.leader();
             let proposed = std::mem::take(&mut self.proposed).into_values().flat_map(|(_, asked)| asked);
             let queued = std::mem::take(&mut self.queue).into_iter().map(|(_, asked)| asked);
-            let leader = member.leader().and_then(|id| self.seat.upid(id)).map(Upid::to_string);
             proposed.chain(queued).for_each(|asked| asked.not_leading(&leader));
+            if self.told.is_some() {
+                self.give_up_recovery();
+            }
             return;
         }
         if let Some(recovering) = self.recovering.as_mut().filter(|it| it.asked != Some(member.term())) {
@@ -470,7 +585,6 @@ impl Registrar {
                     };
                     let took = ctx.now() - recovering.began;
                     ctx.metrics().timer("registrar/state_fetch", None).record(took);
-                    self.recovered = Some(term);
                     recovering.promise.set(Ok(open.member.machine().registry().clone()));
                 }
             }
@@ -479,7 +593,11 @@ impl Registrar {
 
     fn fail(&mut self, why: &str) {
         tracing::error!(why, "the registry is out of service");
+        self.lease.set(None);
         self.state = State::Failed(why.to_owned());
+        if let Some(told) = self.told.take() {
+            told(Err(why.to_owned()));
+        }
         let failed = || RegistrarError::Failed(why.to_owned());
         if let Some(recovering) = self.recovering.take() {
             recovering.promise.set(Err(failed()));

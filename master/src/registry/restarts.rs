@@ -234,7 +234,7 @@ fn the_next_leader_has_what_the_last_one_acknowledged() {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    use super::{Registrar, RegistrarError, Storage};
+    use super::{Founding, Registrar, RegistrarError, Storage};
 
     let deadline = Duration::from_secs(20);
     let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
@@ -247,7 +247,7 @@ fn the_next_leader_has_what_the_last_one_acknowledged() {
         .map(|n| {
             let seat = Seat { id: n as u64 + 1, members: members.clone() };
             let storage = Storage::Directory(dirs[n].path().into());
-            let registrar = Registrar::new(storage, deadline, deadline).in_group(seat);
+            let registrar = Registrar::new(storage, Founding::Alone, deadline, deadline).in_group(seat);
             let pid = nodes[&n].spawn(Id::prefix("registrar"), registrar).unwrap();
             let elected = elected.clone();
             let recovered =

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::group::{ELECTION_TICKS, LEASE, Machine, MemoryDisk, Seat, TICK};
-use super::{Kind, Operation, Refused, Registrar, RegistrarError, Storage, Ticket};
+use super::{Founding, Kind, Lease, Operation, Refused, Registrar, RegistrarError, Storage, Ticket};
 
 /// How long the faults go on.
 const TROUBLE: Duration = Duration::from_secs(20);
@@ -42,6 +42,7 @@ struct Group {
     nodes: Vec<SimNode>,
     disks: Vec<MemoryDisk>,
     pids: Vec<Option<Pid<Registrar>>>,
+    leases: Vec<Option<Lease>>,
     members: BTreeMap<u64, Option<Upid>>,
     wishes: Vec<Wish>,
     n_agents: usize,
@@ -78,6 +79,7 @@ impl Group {
             rng: StdRng::seed_from_u64(seed),
             disks: (0..size).map(|_| MemoryDisk::default()).collect(),
             pids: vec![None; size],
+            leases: vec![None; size],
             members: (1..=size).map(|n| (n as u64, upid(n))).collect(),
             nodes,
             wishes: Vec::new(),
@@ -98,9 +100,11 @@ impl Group {
         self.sim.restart(self.nodes[n]);
         let seat = Seat { id: n as u64 + 1, members: self.members.clone() };
         let timeout = Duration::from_secs(60);
-        let registrar = Registrar::new(Storage::Kept(self.disks[n].clone()), timeout, timeout)
-            .in_group(seat)
-            .snapshot_after(3_000);
+        let registrar =
+            Registrar::new(Storage::Kept(self.disks[n].clone()), Founding::Alone, timeout, timeout)
+                .in_group(seat)
+                .snapshot_after(3_000);
+        self.leases[n] = Some(registrar.lease());
         let pid = self.sim.spawn(self.nodes[n], Id::prefix("registrar"), registrar).unwrap();
         let info = MasterInfo { id: format!("master-{n}"), ..Default::default() };
         drop(self.sim.dispatch(&pid, |registrar, ctx| registrar.recover(info, ctx)));
@@ -110,6 +114,7 @@ impl Group {
     fn crash(&mut self, n: usize) {
         if self.pids[n].take().is_some() {
             self.sim.crash(self.nodes[n]);
+            self.leases[n] = None;
             let keep = self.rng.random_bool(0.5);
             self.disks[n].crash(keep);
             self.seen[n] = 0;
@@ -129,6 +134,10 @@ impl Group {
             .filter(|&n| self.look(n, |member| member.leads(now)) == Some(true))
             .collect();
         assert!(leading.len() <= 1, "members {leading:?} act as leader at the same time");
+        let holding: Vec<usize> = (0..self.nodes.len())
+            .filter(|&n| self.leases[n].as_ref().is_some_and(|lease| lease.holds(now)))
+            .collect();
+        assert_eq!(holding, leading, "who holds a lease, and who leads");
         for n in 0..self.nodes.len() {
             let seen = self.seen[n];
             let Some((applied, entries)) = self.look(n, |member| {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use api::internal::Registry as RegistryProto;
 use prost::Message as _;
 
-use super::super::operation::{Batch, Operation, Ticket};
+use super::super::operation::{Batch, Kind, Operation, Ticket};
 use super::super::state::{Refused, Registry};
 
 /// So many operations are remembered. One that comes again after so many others is refused unseen.
@@ -35,6 +35,9 @@ struct RecentProto {
     /// The oldest first.
     #[prost(message, repeated, tag = "2")]
     done: Vec<DoneProto>,
+    /// See [`Machine::recovered_in`].
+    #[prost(uint64, tag = "3")]
+    recovered_in: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,7 +74,7 @@ impl Recent {
         }
     }
 
-    fn to_proto(&self) -> RecentProto {
+    fn to_proto(&self, recovered_in: u64) -> RecentProto {
         let done = |(id, index): &(Vec<u8>, u64)| {
             let outcome = self.outcomes.get(id).cloned().unwrap_or(Ok(()));
             let (refusal, agent) = match outcome {
@@ -83,12 +86,12 @@ impl Recent {
             };
             DoneProto { id: id.clone(), index: *index, refusal, agent }
         };
-        RecentProto { floor: self.floor, done: self.order.iter().map(done).collect() }
+        RecentProto { floor: self.floor, done: self.order.iter().map(done).collect(), recovered_in }
     }
 
-    fn from_proto(proto: RecentProto) -> Recent {
-        let mut recent = Recent { floor: proto.floor, ..Recent::default() };
-        for done in proto.done {
+    fn from_proto(floor: u64, all_done: Vec<DoneProto>) -> Recent {
+        let mut recent = Recent { floor, ..Recent::default() };
+        for done in all_done {
             let outcome = done.refusal.map_or(Ok(()), |code| Err(Refused::from_code(code, done.agent)));
             recent.order.push_back((done.id.clone(), done.index));
             recent.outcomes.insert(done.id, outcome);
@@ -102,6 +105,7 @@ impl Recent {
 pub struct Machine {
     registry: Registry,
     recent: Recent,
+    recovered_in: u64,
 }
 
 impl Machine {
@@ -110,13 +114,18 @@ impl Machine {
         &self.registry
     }
 
-    /// Applies the batch at `index` of the log. The same batches give the same machine.
-    pub fn apply(&mut self, batch: &Batch, index: u64) -> Outcomes {
-        batch.operations.iter().map(|operation| self.apply_one(operation, index)).collect()
+    /// The term of the leader whom [`Registry::master`] names; 0 when there was none yet.
+    pub fn recovered_in(&self) -> u64 {
+        self.recovered_in
     }
 
-    fn apply_one(&mut self, operation: &Operation, index: u64) -> Result<(), Refused> {
-        let Some(Ticket { id, since }) = &operation.ticket else { return self.registry.apply(operation) };
+    /// Applies the batch that a leader of `term` put at `index` of the log. The same batches give the same machine.
+    pub fn apply(&mut self, batch: &Batch, index: u64, term: u64) -> Outcomes {
+        batch.operations.iter().map(|operation| self.apply_one(operation, index, term)).collect()
+    }
+
+    fn apply_one(&mut self, operation: &Operation, index: u64, term: u64) -> Result<(), Refused> {
+        let Some(Ticket { id, since }) = &operation.ticket else { return self.change(operation, term) };
         if let Some(outcome) = self.recent.outcomes.get(id) {
             return outcome.clone();
         }
@@ -124,16 +133,24 @@ impl Machine {
         if *since < self.recent.floor {
             return Err(Refused::TooLate);
         }
-        let outcome = self.registry.apply(operation);
+        let outcome = self.change(operation, term);
         self.recent.remember(id.clone(), index, outcome.clone());
         outcome
+    }
+
+    fn change(&mut self, operation: &Operation, term: u64) -> Result<(), Refused> {
+        self.registry.apply(operation)?;
+        if matches!(operation.kind, Some(Kind::Recover(_))) {
+            self.recovered_in = term;
+        }
+        Ok(())
     }
 
     /// As it is stored, and sent to members that are far behind.
     pub fn to_image(&self) -> Image {
         Image {
             registry: self.registry.to_proto().encode_to_vec(),
-            recent: self.recent.to_proto().encode_to_vec(),
+            recent: self.recent.to_proto(self.recovered_in).encode_to_vec(),
         }
     }
 
@@ -145,7 +162,11 @@ impl Machine {
             .map_err(|error| format!("the registry in the snapshot cannot be used: {error}"))?;
         let recent = RecentProto::decode(image.recent.as_slice())
             .map_err(|error| format!("the recent operations in the snapshot cannot be read ({error})"))?;
-        Ok(Machine { registry, recent: Recent::from_proto(recent) })
+        Ok(Machine {
+            registry,
+            recent: Recent::from_proto(recent.floor, recent.done),
+            recovered_in: recent.recovered_in,
+        })
     }
 }
 
@@ -153,7 +174,6 @@ impl Machine {
 mod tests {
     use api::v1::{AgentId, AgentInfo};
 
-    use super::super::super::operation::Kind;
     use super::*;
 
     fn admit(agent: &str, id: u32, since: u64) -> Operation {
@@ -163,7 +183,7 @@ mod tests {
     }
 
     fn apply(machine: &mut Machine, index: u64, operation: Operation) -> Result<(), Refused> {
-        machine.apply(&Batch { operations: vec![operation] }, index).remove(0)
+        machine.apply(&Batch { operations: vec![operation] }, index, 1).remove(0)
     }
 
     #[test]

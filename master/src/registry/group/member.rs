@@ -394,7 +394,7 @@ impl Member {
             let batch = Batch::decode(entry.data.as_ref()).map_err(|error| {
                 MemberError::Unreadable(format!("entry {index} is not a batch of operations ({error})"))
             })?;
-            let outcomes = Arc::make_mut(&mut self.machine).apply(&batch, index);
+            let outcomes = Arc::make_mut(&mut self.machine).apply(&batch, index, term);
             output.applied.push(Applied { index, term, outcomes });
         }
         Ok(())
@@ -438,9 +438,27 @@ impl Member {
     /// Whether this member leads, and may act as leader at that moment: its own term has begun in the registry,
     /// and no other member can have been elected yet.
     pub fn leads(&self, now: Time) -> bool {
-        self.node.raft.state == StateRole::Leader
-            && self.led == Some(self.node.raft.term)
-            && (self.alone || self.lease.until.is_some_and(|until| now < until))
+        self.lease_until().is_some_and(|until| now < until)
+    }
+
+    /// Until when this member may act as leader; `None` when it does not lead, or not yet.
+    pub fn lease_until(&self) -> Option<Time> {
+        match () {
+            () if !self.has_begun() => None,
+            () if self.alone => Some(Time::from_nanos(u64::MAX)),
+            () => self.lease.until,
+        }
+    }
+
+    /// Whether it leads, and its own term has begun in the registry.
+    pub fn has_begun(&self) -> bool {
+        self.is_raft_leader() && self.led == Some(self.node.raft.term)
+    }
+
+    /// How far that member's log is known to be like this one's; only a leader knows.
+    pub fn matched(&self, id: u64) -> Option<u64> {
+        let progress = self.node.raft.prs().get(id).filter(|_| self.is_raft_leader())?;
+        Some(progress.matched)
     }
 
     /// Whether Raft has made it leader, in whatever state.
