@@ -146,6 +146,11 @@ pub(crate) struct MasterFlags {
     /// An offer has to hold one of these sets: names and amounts, `;` within a set, `|` between sets.
     #[arg(long = "min_allocatable_resources", default_value = "cpus:0.01|mem:32")]
     pub(crate) min_allocatable_resources: String,
+    /// Also offer what is left where all cpus or all memory of an agent are kept for guarantees of other roles, as
+    /// Mesos does. Without, only frameworks that named least amounts of their own are offered that.
+    #[arg(long = "headroom_scraps", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]
+    pub(crate) headroom_scraps: bool,
     /// Resources that do not count towards a share, separated by commas.
     #[arg(long = "fair_sharing_excluded_resource_names", value_name = "NAME,…")]
     pub(crate) fair_sharing_excluded_resource_names: Option<String>,

@@ -56,6 +56,8 @@ pub struct Flags {
     pub allocation_interval: Duration,
     /// `--min_allocatable_resources`.
     pub min_allocatable_resources: String,
+    /// `--headroom_scraps`, which Mesos does not have: see [`allocator::Options::headroom_scraps`].
+    pub headroom_scraps: bool,
     /// `--fair_sharing_excluded_resource_names`.
     pub fair_sharing_excluded_resource_names: Vec<String>,
     /// `--filter_gpu_resources`.
@@ -109,6 +111,7 @@ impl Default for Flags {
             offer_constraints_re2_max_program_size: 100,
             allocation_interval: Duration::from_secs(1),
             min_allocatable_resources: "cpus:0.01|mem:32".into(),
+            headroom_scraps: false,
             fair_sharing_excluded_resource_names: Vec::new(),
             filter_gpu_resources: true,
             offer_timeout: None,
@@ -239,11 +242,11 @@ impl Flags {
                 .cloned()
                 .collect(),
             filter_gpu_resources: self.filter_gpu_resources,
+            headroom_scraps: self.headroom_scraps,
             sorter: roles,
             region: fault_domain.map(|domain| domain.region.name.clone()),
             recovery_timeout: self.allocator_recovery_timeout,
             agent_recovery_factor: factor,
-            ..allocator::Options::default()
         })
     }
 
@@ -278,6 +281,7 @@ impl Flags {
         }
         show("allocation_interval", text(self.allocation_interval));
         show("min_allocatable_resources", self.min_allocatable_resources.clone());
+        show("headroom_scraps", self.headroom_scraps.to_string());
         show("filter_gpu_resources", self.filter_gpu_resources.to_string());
         show("root_submissions", self.root_submissions.to_string());
         show("agent_ping_timeout", text(self.agent_ping_timeout));
@@ -332,8 +336,10 @@ mod tests {
             flags.domain = Some(domain.clone());
             flags.allocator_recovery_timeout = Duration::from_secs(7);
             flags.allocator_agent_recovery_factor = 0.5;
+            flags.headroom_scraps = true;
         })
         .unwrap();
+        assert!(options.headroom_scraps);
         assert_eq!(options.sorter, SorterKind::Random);
         assert_eq!(options.region.as_deref(), Some("r"));
         assert_eq!(options.recovery_timeout, Duration::from_secs(7));

@@ -55,6 +55,7 @@ fn master_flags(flags: &MasterFlags) -> anyhow::Result<master::Flags> {
         offer_constraints_re2_max_program_size: flags.offer_constraints_re2_max_program_size,
         allocation_interval: flags.allocation_interval,
         min_allocatable_resources: flags.min_allocatable_resources.clone(),
+        headroom_scraps: flags.headroom_scraps,
         fair_sharing_excluded_resource_names: list(&flags.fair_sharing_excluded_resource_names)
             .unwrap_or_default(),
         filter_gpu_resources: flags.filter_gpu_resources,
