@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use api::resources::Resources;
 
-use crate::Allocator;
 use crate::candidate::{Candidate, Cut, Unfit};
 use crate::cycle::Stage;
 use crate::keys::{AgentKey, ClientKey};
+use crate::{Allocator, Time};
 
 /// The answer to whether a client is offered something of an agent.
 pub(crate) enum Answer {
@@ -73,7 +73,7 @@ impl Allocator {
             Ok(whole) => whole,
             Err(unfit) => return (Answer::No(Why::Unfit(unfit)), nothing()),
         };
-        if self.filters.hide(client, agent, &whole) {
+        if self.filters.hide(client, agent, &whole, candidate.now) {
             return (Answer::No(Why::Refused), nothing());
         }
         if self.ledger.is_empty() {
@@ -94,7 +94,7 @@ impl Allocator {
         let is_cut = cut.limited || cut.held_back || stage == Stage::Guarantees;
         let good = !is_cut
             || (candidate.is_allocatable(&cut.resources, &self.options)
-                && !self.filters.hide(client, agent, &cut.resources));
+                && !self.filters.hide(client, agent, &cut.resources, candidate.now));
         let Cut { resources, plain, limited, held_back, scrap } = cut;
         let rest = Cut { resources: Cow::Owned(Resources::new()), plain, limited, held_back, scrap };
         match (good, stage) {
@@ -104,17 +104,22 @@ impl Allocator {
         }
     }
 
-    /// What would be offered to a client if the agent were looked at for it alone now.
-    pub(crate) fn would_offer(&self, client: ClientKey, agent: AgentKey) -> Option<Resources> {
-        self.verdict(client, agent)?.0.offer(&self.agents[agent.0].available)
+    /// What would be offered to a client if the agent were looked at for it alone at `now`.
+    pub(crate) fn would_offer(&self, client: ClientKey, agent: AgentKey, now: Time) -> Option<Resources> {
+        self.verdict(client, agent, now)?.0.offer(&self.agents[agent.0].available)
     }
 
-    /// The answer a client would get if the agent were looked at for it alone now; `None` if nobody would.
-    pub(crate) fn verdict(&self, client: ClientKey, agent: AgentKey) -> Option<(Answer, Cut<'static>)> {
+    /// The answer a client would get if the agent were looked at for it alone at `now`; `None` if nobody would.
+    pub(crate) fn verdict(
+        &self,
+        client: ClientKey,
+        agent: AgentKey,
+        now: Time,
+    ) -> Option<(Answer, Cut<'static>)> {
         if !self.can_be_offered(agent) {
             return None;
         }
-        let candidate = self.candidate(client, agent);
+        let candidate = self.candidate(client, agent, now);
         let guaranteed = candidate.role.quota.is_some_and(|key| self.ledger.unsatisfied.contains(key.0));
         let ask = |stage| self.ask(&candidate, client, agent, &candidate.agent.available, stage);
         if guaranteed {
@@ -126,9 +131,10 @@ impl Allocator {
         Some(ask(Stage::FairShare))
     }
 
-    pub(crate) fn candidate(&self, client: ClientKey, agent: AgentKey) -> Candidate<'_> {
+    pub(crate) fn candidate(&self, client: ClientKey, agent: AgentKey, now: Time) -> Candidate<'_> {
         let client = &self.clients[client.0];
         Candidate {
+            now,
             agent: &self.agents[agent.0],
             framework: &self.frameworks[client.framework.0],
             role: &self.roles[client.role.0],

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use api::resources::{Entry, Name, Quantities, Resources, Scalar};
 
-use crate::Options;
 use crate::agents::Agent;
 use crate::amounts::{Amounts, NameId, Pool};
 use crate::frameworks::{Client, Framework, Role};
 use crate::quota::{Account, Ledger};
+use crate::{Options, Time};
 
 /// A framework in a role, in front of an agent.
 pub(crate) struct Candidate<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) framework: &'a Framework,
     pub(crate) role: &'a Role,
     pub(crate) client: &'a Client,
+    /// A refusal that ended before does not count any more.
+    pub(crate) now: Time,
 }
 
 /// Why an agent is not for a framework, whatever others do.

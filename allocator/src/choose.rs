@@ -71,8 +71,8 @@ impl Allocator {
                 if !asking.contains(client.0) {
                     continue;
                 }
-                let (answer, cut) =
-                    self.ask(&self.candidate(client, agent), client, agent, &look.left, stage);
+                let candidate = self.candidate(client, agent, run.now);
+                let (answer, cut) = self.ask(&candidate, client, agent, &look.left, stage);
                 if stage == Stage::FairShare {
                     self.ledger.note_kept(agent, quota, cut.limited, cut.held_back);
                 }

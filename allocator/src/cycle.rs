@@ -43,8 +43,8 @@ pub(crate) enum Stage {
 }
 
 /// What a cycle has done so far.
-#[derive(Default)]
 pub(crate) struct Run {
+    pub(crate) now: Time,
     allocation: Allocation,
     places: HashMap<FrameworkKey, usize>,
     /// Where the offers of the first stage are among their framework's, as the second may add to them.
@@ -53,6 +53,19 @@ pub(crate) struct Run {
     pub(crate) shared: BTreeMap<AgentKey, Resources>,
     /// Agents with something that cannot be cut of which the first stage gave a part.
     pub(crate) cut: BTreeSet<AgentKey>,
+}
+
+impl Run {
+    fn at(now: Time) -> Run {
+        Run {
+            now,
+            allocation: Allocation::default(),
+            places: HashMap::new(),
+            given: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            cut: BTreeSet::new(),
+        }
+    }
 }
 
 impl Allocator {
@@ -67,7 +80,7 @@ impl Allocator {
         self.expire_refusals(now);
         self.release_held_back();
         let (agents, maintained) = self.take_candidates();
-        let mut run = Run::default();
+        let mut run = Run::at(now);
         if self.ledger.iter().any(|(_, account)| account.is_guaranteed()) {
             let seed = rng.next_u64();
             for agent in self.in_order(&agents, seed) {

@@ -127,21 +127,24 @@ impl Filters {
         forgotten
     }
 
-    /// Whether the client refused all of `offer`.
-    pub(crate) fn hide(&self, client: ClientKey, agent: AgentKey, offer: &Resources) -> bool {
-        self.hiding(client, agent, offer).next().is_some()
+    /// Whether the client refuses all of `offer` at `now`.
+    pub(crate) fn hide(&self, client: ClientKey, agent: AgentKey, offer: &Resources, now: Time) -> bool {
+        self.hiding(client, agent, offer, now).next().is_some()
     }
 
-    /// Until when the client refuses `offer`, and as part of what: for each of its refusals that contain it.
+    /// Until when the client refuses `offer`, and as part of what: for each of its refusals that contain it and have
+    /// not ended at `now`, be they still in here until the next cycle.
     pub(crate) fn hiding<'f>(
         &'f self,
         client: ClientKey,
         agent: AgentKey,
         offer: &'f Resources,
+        now: Time,
     ) -> impl Iterator<Item = (Time, &'f Resources)> {
         let here = self.agents.get(agent.0).filter(|here| here.clients.contains(client.0));
         let refusals = here.into_iter().flat_map(move |here| here.of_client(slot(client.0)));
-        let hiding = refusals.filter(|(_, refusal)| refusal.resources.contains(offer));
+        let hiding =
+            refusals.filter(move |(_, refusal)| refusal.until >= now && refusal.resources.contains(offer));
         hiding.map(|(_, refusal)| (refusal.until, &*refusal.resources))
     }
 
@@ -221,9 +224,17 @@ impl Filters {
         self.ends.shrink_to(64 + 2 * self.n_refusals);
     }
 
-    /// The number of agents of which the client refuses something.
+    /// The number of agents of which the client refused something; in force until the next cycle forgets it.
     pub(crate) fn n_of_client(&self, client: ClientKey) -> usize {
         self.agents_of.get(&client).map_or(0, |agents| agents.iter().count())
+    }
+
+    /// The number of agents of which the client refuses something at `now`.
+    pub(crate) fn n_in_force(&self, client: ClientKey, now: Time) -> usize {
+        let agents = self.agents_of.get(&client).into_iter().flat_map(Bits::iter);
+        let mut here = agents.filter_map(|agent| self.agents.get(agent));
+        let in_force = |here: &OfAgent| here.of_client(slot(client.0)).any(|(_, it)| it.until >= now);
+        here.by_ref().filter(|here| in_force(here)).count()
     }
 
     pub(crate) fn check_invariants(&self) -> Result<(), String> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use api::resources::Resources;
 
-use crate::Allocator;
 use crate::amounts::Amounts;
 use crate::candidate::plain_amounts;
 use crate::keys::{AgentKey, ClientKey};
+use crate::{Allocator, Time};
 
 impl Allocator {
     /// Compares everything that is cached or indexed with what it is made from. `Err` says what does not hold.
@@ -43,7 +43,7 @@ impl Allocator {
         }
         for (agent, _) in &self.agents {
             let mut clients = self.clients.iter().map(|(client, _)| ClientKey(client));
-            clients.try_for_each(|client| self.check_explanation(client, AgentKey(agent)))?;
+            clients.try_for_each(|client| self.check_explanation(client, AgentKey(agent), Time::EPOCH))?;
         }
         self.check_quota()?;
         self.check_roles()?;
@@ -57,7 +57,8 @@ impl Allocator {
         }
         let due = |client: &usize| self.fresh.contains(*client) || self.woken.contains(*client);
         for client in self.active.iter().filter(|client| !due(client)) {
-            if let Some(offer) = self.would_offer(ClientKey(client), agent) {
+            // That a refusal ended is noticed by the next cycle.
+            if let Some(offer) = self.would_offer(ClientKey(client), agent, Time::EPOCH) {
                 let id = &self.agents[agent.0].id.value;
                 return Err(format!("agent {id} is settled, but has `{offer}` for client {client}"));
             }

@@ -60,6 +60,7 @@ impl Twins {
         let held_before = self.cluster.held.clone();
         let rng_before = self.cluster.rng.clone();
         let output = self.cluster.run(statement);
+        self.naive.now = self.cluster.now;
         let words: Vec<&str> = statement.split(' ').collect();
         if matches!(words[0], "run" | "cycle") {
             return self.compare_offers(words[0], &output, &held_before, rng_before);
@@ -101,7 +102,7 @@ impl Twins {
             .map(|(framework, agent)| (framework.to_owned(), agent.to_owned()))
             .collect();
         let (expected, expected_asked) = match due {
-            true => self.naive.cycle(self.cluster.now, &mut rng),
+            true => self.naive.cycle(&mut rng),
             false => Default::default(),
         };
         if offers != expected {
@@ -291,7 +292,7 @@ impl Twins {
                 }
                 let returned = before - &cluster.held.get(&pair).cloned().unwrap_or_default();
                 let seconds = (word(0) == "decline").then(|| word(3).parse().unwrap());
-                naive.recover(cluster.now, id, word(2), &returned, seconds)
+                naive.recover(id, word(2), &returned, seconds)
             }
             "quota" => naive.update_quota(id, quota(words)),
             "recover_cluster" => naive.recover_cluster(id.parse().unwrap(), word(2), quota(words)),
@@ -307,7 +308,7 @@ impl Twins {
             "use" => naive.frameworks.contains_key(id) && naive.agents.contains_key(word(2)),
             "provider" => naive.add_resource_provider(id, &resources(word(2))),
             "unavailable" | "available" => naive.update_unavailability(id, word(0) == "unavailable"),
-            "answer" => naive.answer_inverse_offer(cluster.now, id, word(2), word(3).parse().ok()),
+            "answer" => naive.answer_inverse_offer(id, word(2), word(3).parse().ok()),
             "pause" | "resume" => {
                 naive.pause(word(0) == "pause");
                 true

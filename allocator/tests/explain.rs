@@ -115,11 +115,13 @@ fn an_agent_that_is_taken_says_by_how_many() {
 fn a_refusal_says_of_what_and_for_how_long() {
     check_agents(
         "framework f role=r | agent a cpus:4;mem:400 | agent b cpus:4;mem:400 | run
-         decline f a 60 | decline f b 3 | advance 12500 | framework g role=r",
+         agent c cpus:4;mem:400 | run | decline f a 60 | decline f b 3 | advance 10010 | decline f c 2.5
+         advance 2490 | framework g role=r",
         "f",
         expect![[r#"
+            b would_be_offered: would be offered cpus:4; mem:400 in the next cycle, as its refusal has ended, but framework g in role `r` comes before it, and would be offered cpus:4; mem:400
             a refused: the framework refused cpus:4; mem:400 for another 47.5 s
-            b refused: the framework refused cpus:4; mem:400; that ends with the next cycle
+            c refused: the framework refused cpus:4; mem:400 for less than another 0.1 s
         "#]],
     );
 }

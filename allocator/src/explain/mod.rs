@@ -233,7 +233,7 @@ impl Allocator {
                     &mut details_left,
                 ));
             }
-            roles.push(self.explain_role(client, told));
+            roles.push(self.explain_role(now, client, told));
         }
         let (cycles, cycles_text) = self.cycles();
         Ok(Explanation {
@@ -265,7 +265,7 @@ impl Allocator {
         agents
     }
 
-    fn explain_role(&self, client: ClientKey, agents: Option<Vec<Group>>) -> RoleExplanation {
+    fn explain_role(&self, now: Time, client: ClientKey, agents: Option<Vec<Group>>) -> RoleExplanation {
         let state = &self.clients[client.0];
         let role = &self.roles[state.role.0];
         let standing = self.standing(client);
@@ -276,7 +276,7 @@ impl Allocator {
             text: format!("The framework {}. {}", standing.text(), turn.text()),
             turn,
             held: role.sorter.held(client).map(|held| numbers(held, &self.pool)).unwrap_or_default(),
-            n_refused_agents: self.filters.n_of_client(client),
+            n_refused_agents: self.filters.n_in_force(client, now),
             agents,
         }
     }
@@ -292,7 +292,7 @@ impl Allocator {
     ) -> Vec<Group> {
         let mut groups: BTreeMap<Kind, (usize, Vec<AgentKey>)> = BTreeMap::new();
         for &agent in agents {
-            let (count, told) = groups.entry(self.kind(client, agent)).or_default();
+            let (count, told) = groups.entry(self.kind(client, agent, now)).or_default();
             if *count >= page.offset && told.len() < page.limit() {
                 told.push(agent);
             }

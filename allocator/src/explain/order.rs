@@ -6,10 +6,10 @@ use std::fmt;
 use api::resources::Resources;
 use serde::Serialize;
 
-use crate::Allocator;
 use crate::cycle::Stage;
 use crate::keys::{AgentKey, ClientKey, RoleKey};
 use crate::sorter::{Place, Sorter, SorterKind, Standing};
+use crate::{Allocator, Time};
 
 /// For how many pairs of framework and agent one explanation asks who would come before.
 const ASKS_MAX: usize = 20_000;
@@ -126,7 +126,12 @@ impl<'a> Queue<'a> {
 
     /// Who would be offered something of the agent before the client is asked, and what. `None` if nobody, if turns
     /// are drawn by lot, or if finding out takes too long.
-    pub(super) fn before(&mut self, client: ClientKey, agent: AgentKey) -> Option<(ClientKey, Resources)> {
+    pub(super) fn before(
+        &mut self,
+        client: ClientKey,
+        agent: AgentKey,
+        now: Time,
+    ) -> Option<(ClientKey, Resources)> {
         let allocator = self.allocator;
         if allocator.options.sorter == SorterKind::Random {
             return None;
@@ -144,7 +149,7 @@ impl<'a> Queue<'a> {
                 let frameworks = self.frameworks.entry(*role);
                 for &other in &*frameworks.or_insert_with(|| in_order(&role_state.sorter, allocator)) {
                     self.asks_left = self.asks_left.checked_sub(1)?;
-                    let candidate = allocator.candidate(other, agent);
+                    let candidate = allocator.candidate(other, agent, now);
                     let available = &candidate.agent.available;
                     let (answer, _) = allocator.ask(&candidate, other, agent, available, stage);
                     if let Some(offer) = answer.offer(available) {

@@ -97,6 +97,9 @@ pub enum Reason {
     WouldBeOffered {
         /// What.
         offer: String,
+        /// The framework refused it, and that has ended since the last cycle.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        refusal_ended: bool,
         /// Who comes before, if anybody who would take some of it.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Claimant>,
@@ -225,15 +228,14 @@ impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Sentence(kind, reason) = self;
         match reason {
-            Reason::WouldBeOffered { offer, before: None } => {
-                write!(f, "would be offered {offer} in the next cycle")
-            }
-            Reason::WouldBeOffered { offer, before: Some(Claimant { framework_id, role, offer: taken }) } => {
-                write!(
-                    f,
-                    "would be offered {offer} in the next cycle, but framework {framework_id} in role `{role}` "
-                )?;
-                write!(f, "comes before it, and would be offered {taken}")
+            Reason::WouldBeOffered { offer, refusal_ended, before } => {
+                write!(f, "would be offered {offer} in the next cycle")?;
+                if *refusal_ended {
+                    f.write_str(", as its refusal has ended")?;
+                }
+                let Some(Claimant { framework_id, role, offer: taken }) = before else { return Ok(()) };
+                write!(f, ", but framework {framework_id} in role `{role}` comes before it, ")?;
+                write!(f, "and would be offered {taken}")
             }
             Reason::NotTakingTurns { offer, standing } => {
                 write!(f, "would be offered {offer}, but the framework {}", standing.text())
@@ -274,9 +276,11 @@ impl fmt::Display for Sentence<'_> {
                     write!(f, "{offer} could be offered, but ")?;
                 }
                 write!(f, "the framework refused {refused}")?;
-                match *seconds_left > 0.0 {
-                    true => write!(f, " for another {seconds_left:.1} s"),
-                    false => f.write_str("; that ends with the next cycle"),
+                if *seconds_left < 0.1 {
+                    // A cycle at this very moment still keeps to it.
+                    f.write_str(" for less than another 0.1 s")
+                } else {
+                    write!(f, " for another {seconds_left:.1} s")
                 }
             }
             Reason::Quota { without_quota, leaves, limits, missing, leaves_refused } => {

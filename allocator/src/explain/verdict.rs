@@ -20,9 +20,9 @@ const NAMED_MAX: usize = 10;
 
 impl Allocator {
     /// What there is to say, without the particulars.
-    pub(crate) fn kind(&self, client: ClientKey, agent: AgentKey) -> Kind {
+    pub(crate) fn kind(&self, client: ClientKey, agent: AgentKey, now: Time) -> Kind {
         let state = &self.agents[agent.0];
-        let Some((answer, cut)) = self.verdict(client, agent) else {
+        let Some((answer, cut)) = self.verdict(client, agent, now) else {
             return match () {
                 () if !state.active => Kind::AgentInactive,
                 () if !state.available.is_empty() => Kind::NotWhitelisted,
@@ -87,15 +87,20 @@ impl Allocator {
         kind: Kind,
         queue: &mut Queue<'_>,
     ) -> Reason {
-        let candidate = self.candidate(client, agent);
+        let candidate = self.candidate(client, agent, now);
         let state = candidate.agent;
         match kind {
-            Kind::WouldBeOffered => Reason::WouldBeOffered {
-                offer: self.offer_text(client, agent),
-                before: queue.before(client, agent).map(|(other, offer)| self.claimant(other, &offer)),
-            },
+            Kind::WouldBeOffered => {
+                let offer = self.would_offer(client, agent, now).unwrap_or_default();
+                let before = queue.before(client, agent, now);
+                Reason::WouldBeOffered {
+                    offer: bounded(&offer),
+                    refusal_ended: self.filters.hide(client, agent, &offer, Time::EPOCH),
+                    before: before.map(|(other, offer)| self.claimant(other, &offer)),
+                }
+            }
             Kind::NotTakingTurns => Reason::NotTakingTurns {
-                offer: self.offer_text(client, agent),
+                offer: bounded(&self.would_offer(client, agent, now).unwrap_or_default()),
                 standing: self.standing(client),
             },
             Kind::Holds | Kind::NothingLeft => Reason::Taken {
@@ -139,13 +144,9 @@ impl Allocator {
                     missing_capabilities: missing_capabilities(&candidate),
                 }
             }
-            Kind::Refused => self.refused(now, &candidate, client, agent),
+            Kind::Refused => self.refused(&candidate, client, agent),
             Kind::HeldBack | Kind::OverLimit => self.held_by_quota(&candidate, client, agent),
         }
-    }
-
-    fn offer_text(&self, client: ClientKey, agent: AgentKey) -> String {
-        self.would_offer(client, agent).map(|offer| bounded(&offer)).unwrap_or_default()
     }
 
     fn claimant(&self, client: ClientKey, offer: &Resources) -> Claimant {
@@ -163,9 +164,9 @@ impl Allocator {
         whole.map(|whole| whole.into_owned()).unwrap_or_default()
     }
 
-    fn refused(&self, now: Time, candidate: &Candidate<'_>, client: ClientKey, agent: AgentKey) -> Reason {
-        let offer = self.whole(candidate);
-        let last = self.filters.hiding(client, agent, &offer).max_by_key(|(until, _)| *until);
+    fn refused(&self, candidate: &Candidate<'_>, client: ClientKey, agent: AgentKey) -> Reason {
+        let (offer, now) = (self.whole(candidate), candidate.now);
+        let last = self.filters.hiding(client, agent, &offer, now).max_by_key(|(until, _)| *until);
         let (until, refused) = last.map_or((now, Resources::new()), |(until, it)| (until, it.clone()));
         Reason::Refused {
             refused: bounded(&refused),
@@ -200,7 +201,7 @@ impl Allocator {
             without_quota,
             leaves_refused: !cut.resources.is_empty()
                 && candidate.is_allocatable(&cut.resources, &self.options)
-                && self.filters.hide(client, agent, &cut.resources),
+                && self.filters.hide(client, agent, &cut.resources, candidate.now),
             leaves: if leaves.is_empty() { NOTHING.to_owned() } else { bounded(&leaves) },
             limits: spent,
             missing: if cut.held_back { missing.collect() } else { Vec::new() },
@@ -208,9 +209,14 @@ impl Allocator {
     }
 
     /// That what is explained is what is decided.
-    pub(crate) fn check_explanation(&self, client: ClientKey, agent: AgentKey) -> Result<(), String> {
-        let offered = matches!(self.kind(client, agent), Kind::WouldBeOffered | Kind::NotTakingTurns);
-        match offered == self.would_offer(client, agent).is_some() {
+    pub(crate) fn check_explanation(
+        &self,
+        client: ClientKey,
+        agent: AgentKey,
+        now: Time,
+    ) -> Result<(), String> {
+        let offered = matches!(self.kind(client, agent, now), Kind::WouldBeOffered | Kind::NotTakingTurns);
+        match offered == self.would_offer(client, agent, now).is_some() {
             true => Ok(()),
             false => Err(format!("what is said of {agent:?} to {client:?} is not what it would be offered")),
         }

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::resources::{Entry, Limits, Name, Quantities, Resources};
-use libprocess::Time;
 use rand::RngCore;
 
 use super::Naive;
@@ -32,13 +31,13 @@ fn counted(resources: &Resources) -> Resources {
 
 impl Naive {
     /// One run: "offers; clear candidates", nothing while paused.
-    pub(crate) fn cycle(&mut self, now: Time, rng: &mut impl RngCore) -> (Offers, Asked) {
+    pub(crate) fn cycle(&mut self, rng: &mut impl RngCore) -> (Offers, Asked) {
         let mut offers = Offers::new();
         if self.paused || self.recovering.is_some() {
             return (offers, Asked::new());
         }
         // A refusal that ends now still holds.
-        self.refusals.retain(|refusal| refusal.until >= now);
+        self.refusals.retain(|refusal| refusal.until >= self.now);
         let all = std::mem::take(&mut self.all_are_candidates);
         let some = std::mem::take(&mut self.candidates);
         let listed = |hostname: &str| self.whitelist.as_ref().is_none_or(|it| it.contains(hostname));
@@ -62,15 +61,15 @@ impl Naive {
         for agent in in_order(rng) {
             self.give_fair_shares(&agent, &mut offers);
         }
-        let asked = self.ask_to_leave(now, |agent| all || some.contains(agent));
+        let asked = self.ask_to_leave(|agent| all || some.contains(agent));
         (offers, asked)
     }
 
     /// "Inverse offers go to every active framework holding resources on a candidate agent with maintenance,
     /// when none is outstanding and no filter applies."
-    fn ask_to_leave(&mut self, now: Time, is_candidate: impl Fn(&str) -> bool) -> Asked {
+    fn ask_to_leave(&mut self, is_candidate: impl Fn(&str) -> bool) -> Asked {
         let mut asked = Asked::new();
-        self.inverse_refusals.retain(|(_, until)| *until >= now);
+        self.inverse_refusals.retain(|(_, until)| *until >= self.now);
         for (framework, agent) in self.held.keys() {
             let pair = (framework.clone(), agent.clone());
             if self.maintained.contains(agent)

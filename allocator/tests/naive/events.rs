@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use api::resources::Resources;
 use api::v1::{AgentInfo, agent_info};
-use libprocess::Time;
 
 use super::{Agent, Followed, Framework, Naive, Quota, Refusal, permitted, roles_of};
 
@@ -209,7 +208,6 @@ impl Naive {
     /// "Give back; optional refuse filter; unknown framework or agent tolerated." No run.
     pub(crate) fn recover(
         &mut self,
-        now: Time,
         framework: &str,
         agent: &str,
         resources: &Resources,
@@ -228,7 +226,7 @@ impl Naive {
             self.held.remove(&key);
         }
         for (role, part) in resources.allocations() {
-            self.refuse(now, framework, agent, &role, part.unallocated(), refuse_seconds);
+            self.refuse(framework, agent, &role, part.unallocated(), refuse_seconds);
         }
         self.track();
         true
@@ -239,7 +237,6 @@ impl Naive {
     /// that say nothing new aside, the one that ends first is forgotten.
     fn refuse(
         &mut self,
-        now: Time,
         framework: &str,
         agent: &str,
         role: &str,
@@ -250,7 +247,7 @@ impl Naive {
         if !self.wants_offers(framework, role) {
             return;
         }
-        let until = now + duration.max(self.rules.interval);
+        let until = self.now + duration.max(self.rules.interval);
         let same = |it: &Refusal| it.framework == framework && it.agent == agent && it.role == role;
         let mine = |it: &&Refusal| same(it);
         if self.refusals.iter().filter(mine).any(|it| it.until >= until && it.resources.contains(&resources))
@@ -341,7 +338,6 @@ impl Naive {
     /// "Clears the outstanding mark; optional filter", not raised to the interval.
     pub(crate) fn answer_inverse_offer(
         &mut self,
-        now: Time,
         framework: &str,
         agent: &str,
         seconds: Option<f64>,
@@ -352,7 +348,7 @@ impl Naive {
         let pair = (framework.to_owned(), agent.to_owned());
         self.asked.remove(&pair);
         if let Some(duration) = seconds.and_then(refusal_duration) {
-            self.inverse_refusals.push((pair, now + duration));
+            self.inverse_refusals.push((pair, self.now + duration));
         }
         true
     }

@@ -73,6 +73,7 @@ pub(crate) type Client = (String, String);
 
 pub(crate) struct Naive {
     pub(crate) rules: Rules,
+    pub(crate) now: Time,
     pub(crate) agents: BTreeMap<String, Agent>,
     pub(crate) frameworks: BTreeMap<String, Framework>,
     /// By framework and agent, each entry allocated to its role. The framework may be one nobody told of yet.
@@ -105,6 +106,7 @@ impl Naive {
     pub(crate) fn new(rules: Rules) -> Naive {
         Naive {
             rules,
+            now: Time::EPOCH,
             agents: BTreeMap::new(),
             frameworks: BTreeMap::new(),
             held: BTreeMap::new(),

@@ -104,6 +104,8 @@ impl Naive {
         offer: &Resources,
     ) -> Option<Time> {
         let by = |it: &&Refusal| it.framework == framework && it.role == role && it.agent == agent;
+        // One that ends now still holds.
+        let by = |it: &&Refusal| by(it) && it.until >= self.now;
         let hiding = self.refusals.iter().filter(by).filter(|it| it.resources.contains(offer));
         hiding.map(|it| it.until).max()
     }
