@@ -100,6 +100,7 @@ impl Allocator {
 
     /// Sets the quota of a top-level role, known to be a good one.
     pub(crate) fn set_quota(&mut self, role: &str, quota: Quota) {
+        self.forget_unused_names();
         let first = self.ledger.is_empty();
         let consumed = self.consumed(role);
         self.ledger.set(role, quota, consumed, &mut self.pool);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::resources::Name;
+use slab::Slab;
 
 /// The number standing for a resource name, valid within the [`Pool`] that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,12 +66,16 @@ impl Amounts {
 
 /// The whole cluster's scalars: what every share is measured against.
 ///
-/// Also the register of resource names. A name, once seen, keeps its number.
+/// Also the register of resource names. A name keeps its number until [`Pool::forget`] finds it unused.
 #[derive(Clone, Debug, Default)]
 pub struct Pool {
     ids: BTreeMap<Name, NameId>,
-    names: Vec<Named>,
+    names: Slab<Named>,
     version: u64,
+    /// Changes when there comes to be some of a resource, or none any more.
+    names_version: u64,
+    /// How many names were left when the unused ones were last forgotten.
+    n_left: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +86,9 @@ struct Named {
     total_f64: f64,
 }
 
+/// So many names may always be known, and beyond that twice as many as were in use.
+const NAMES_KEPT: usize = 64;
+
 impl Pool {
     /// A pool of nothing, in which the names `excluded` never count towards a share.
     pub fn new(excluded: &BTreeSet<String>) -> Pool {
@@ -88,6 +96,7 @@ impl Pool {
         for name in excluded {
             let NameId(id) = pool.name(&name.into());
             pool.names[id as usize].excluded = true;
+            pool.n_left += 1;
         }
         pool
     }
@@ -97,15 +106,39 @@ impl Pool {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let id = NameId(self.names.len() as u32);
-        self.names.push(Named { name: name.clone(), excluded: false, total: 0, total_f64: 0.0 });
+        let named = Named { name: name.clone(), excluded: false, total: 0, total_f64: 0.0 };
+        let id = NameId(self.names.insert(named) as u32);
         self.ids.insert(name.clone(), id);
         id
     }
 
-    /// The number of a resource name, if anyone has mentioned that name.
+    /// Whether so many names came in that it is worth the while to look which of them are unused.
+    pub fn is_crowded(&self) -> bool {
+        self.names.len() > NAMES_KEPT + 2 * self.n_left
+    }
+
+    /// Forgets the names that are neither `used`, nor excluded from shares, nor of something there is. Their numbers
+    /// may come to mean other names.
+    pub fn forget(&mut self, used: &BTreeSet<NameId>) {
+        let ids = &mut self.ids;
+        self.names.retain(|id, named| {
+            let stays = named.excluded || named.total != 0 || used.contains(&NameId(id as u32));
+            if !stays {
+                ids.remove(&named.name);
+            }
+            stays
+        });
+        self.n_left = self.names.len();
+    }
+
+    /// The number of a resource name, if it has one.
     pub fn find(&self, name: &Name) -> Option<NameId> {
         self.ids.get(name).copied()
+    }
+
+    /// Whether the number stands for a name.
+    pub(crate) fn is_known(&self, id: NameId) -> bool {
+        self.names.contains(id.0 as usize)
     }
 
     /// The name behind a number.
@@ -113,9 +146,14 @@ impl Pool {
         self.names.get(id.0 as usize).map_or("", |named| named.name.as_str())
     }
 
-    /// All names anyone has mentioned.
-    pub fn names(&self) -> impl ExactSizeIterator<Item = &Name> {
-        self.names.iter().map(|named| &named.name)
+    /// The names of which there is something, by their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().map(|(_, named)| named).filter(|named| named.total != 0).map(|named| &named.name)
+    }
+
+    /// Changes when one of [`Pool::names`] comes or goes.
+    pub fn names_version(&self) -> u64 {
+        self.names_version
     }
 
     /// How much of one resource there is, in thousandths.
@@ -141,7 +179,9 @@ impl Pool {
     fn change(&mut self, amounts: &Amounts, f: impl Fn(u128, u128) -> u128) {
         for (id, amount) in amounts.iter() {
             if let Some(name) = self.names.get_mut(id.0 as usize) {
+                let was_there = name.total != 0;
                 name.total = f(name.total, amount);
+                self.names_version += u64::from(was_there != (name.total != 0));
                 name.total_f64 = name.total as f64;
                 self.version += 1;
             }
@@ -153,7 +193,7 @@ impl Pool {
         self.fractions(amounts).fold(0.0, |share, (_, fraction)| f64::max(share, fraction))
     }
 
-    /// The resource that makes the dominant share, and that share. Of equals, the name seen first.
+    /// The resource that makes the dominant share, and that share. Of equals, the name with the smaller number.
     pub fn dominant(&self, amounts: &Amounts) -> Option<(NameId, f64)> {
         self.fractions(amounts).reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
@@ -187,6 +227,31 @@ mod tests {
         pool.shrink(&huge);
         pool.shrink(&huge);
         assert_eq!((pool.total(cpus), pool.total(mem)), (4000, 0));
+    }
+
+    #[test]
+    fn names_that_nobody_uses_are_forgotten() {
+        let mut pool = Pool::new(&BTreeSet::from(["gpus".to_owned()]));
+        let (cpus, mem) = (pool.name(&Name::CPUS), pool.name(&Name::MEM));
+        let mut total = Amounts::default();
+        total.add_one(cpus, 4000);
+        pool.grow(&total);
+        for n in 0..70 {
+            assert!(!pool.is_crowded() || n >= 60, "{n}");
+            pool.name(&format!("invented{n}").as_str().into());
+        }
+        assert!(pool.is_crowded());
+        pool.forget(&BTreeSet::from([mem]));
+        assert!(!pool.is_crowded());
+        assert!(pool.find(&"invented7".into()).is_none());
+        let kept = [(Name::CPUS, cpus), (Name::MEM, mem)];
+        assert!(
+            kept.iter().all(|(name, id)| pool.find(name) == Some(*id)) && pool.find(&Name::GPUS).is_some()
+        );
+        assert_eq!(pool.names().collect::<Vec<_>>(), [&Name::CPUS]);
+        let version = pool.names_version();
+        pool.shrink(&total);
+        assert!(pool.names_version() != version && pool.names().next().is_none());
     }
 
     #[test]

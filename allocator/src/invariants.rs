@@ -41,6 +41,9 @@ impl Allocator {
                 return Err(format!("the pool's {} is not the sum over agents", self.pool.name_of(id)));
             }
         }
+        if !self.used_names().iter().all(|name| self.pool.is_known(*name)) {
+            return Err("a name was forgotten that is in use".to_owned());
+        }
         for (agent, _) in &self.agents {
             let mut clients = self.clients.iter().map(|(client, _)| ClientKey(client));
             clients.try_for_each(|client| self.check_explanation(client, AgentKey(agent), Time::EPOCH))?;

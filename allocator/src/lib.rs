@@ -32,6 +32,7 @@ mod invariants;
 mod keys;
 mod maintenance;
 mod metrics;
+mod names;
 mod options;
 mod quota;
 pub mod sorter;

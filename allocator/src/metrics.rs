@@ -13,6 +13,10 @@ use crate::{Allocator, AllocatorProcess, Quota};
 /// For how long timers keep what they measured.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 
+/// Of so many scalar resources every role has a gauge of what it consumes: agents may have resources of any name,
+/// and there may be thousands of roles.
+const SCALARS_MAX: usize = 32;
+
 pub(crate) struct Metrics {
     pub(crate) runs: Counter,
     /// How long a cycle takes.
@@ -20,7 +24,7 @@ pub(crate) struct Metrics {
     /// How long a cycle waits in the queue.
     pub(crate) run_latency: TimerMetric,
     shown: Shown,
-    roles_version: Option<(u64, usize)>,
+    roles_version: Option<(u64, u64)>,
 }
 
 /// The roles that have gauges.
@@ -29,7 +33,10 @@ struct Shown {
     tree: BTreeSet<Arc<str>>,
     with_frameworks: BTreeSet<Arc<str>>,
     quotas: BTreeMap<Arc<str>, Quota>,
-    scalars: Vec<Name>,
+    /// Resources of which each of the `tree` has a gauge.
+    scalars: BTreeSet<Name>,
+    /// There were more than [`SCALARS_MAX`].
+    crowded: bool,
 }
 
 /// What a gauge tells of a role.
@@ -82,11 +89,7 @@ impl Metrics {
 impl Shown {
     /// Thousands of roles may be there when one more comes: what stays is compared, and not touched.
     fn update(&mut self, state: &Allocator, ctx: &mut Context<AllocatorProcess>) {
-        let scalars: Vec<Name> = state.scalars().skip(self.scalars.len()).cloned().collect();
-        for role in self.tree.iter().filter(|_| !scalars.is_empty()) {
-            scalars.iter().for_each(|name| OfRole::Consumed(name.clone()).show(role, ctx));
-        }
-        self.scalars.extend(scalars);
+        self.update_scalars(state, ctx);
         let of_tree = || {
             let consumed = self.scalars.iter().cloned().map(OfRole::Consumed);
             consumed.chain([OfRole::Refusals])
@@ -107,6 +110,38 @@ impl Shown {
             }
         }
         self.quotas = quotas;
+    }
+
+    /// Of more scalars than can be shown, the usual ones and those that quotas name come first.
+    fn update_scalars(&mut self, state: &Allocator, ctx: &mut Context<AllocatorProcess>) {
+        let there: BTreeSet<&Name> = state.scalars().collect();
+        let usual = [Name::CPUS, Name::MEM, Name::DISK, Name::GPUS];
+        let of_quotas = state.quotas().flat_map(|(_, quota)| {
+            let guarantees = quota.guarantees.iter().map(|(name, _)| name);
+            guarantees.chain(quota.limits.iter().map(|(name, _)| name))
+        });
+        let by_rank = usual.iter().chain(of_quotas).chain(&self.scalars).chain(state.scalars());
+        let mut scalars = BTreeSet::new();
+        for name in by_rank.filter(|name| there.contains(name)) {
+            if scalars.len() == SCALARS_MAX {
+                break;
+            }
+            scalars.insert(name.clone());
+        }
+        for role in &self.tree {
+            self.scalars.difference(&scalars).for_each(|name| OfRole::Consumed(name.clone()).hide(role, ctx));
+            scalars.difference(&self.scalars).for_each(|name| OfRole::Consumed(name.clone()).show(role, ctx));
+        }
+        self.scalars = scalars;
+        let crowded = there.len() > SCALARS_MAX;
+        if crowded && !self.crowded {
+            tracing::warn!(
+                n_names = there.len(),
+                "agents have scalar resources of very many names; only {SCALARS_MAX} have gauges of what roles \
+                 consume, `/allocator/roles` tells of all"
+            );
+        }
+        self.crowded = crowded;
     }
 }
 

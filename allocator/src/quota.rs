@@ -66,6 +66,11 @@ impl Account {
         Some(limit.saturating_sub(self.consumed.get(name)))
     }
 
+    /// The resources that are limited.
+    pub(crate) fn limited(&self) -> impl Iterator<Item = NameId> {
+        self.limits.iter().map(|(name, _)| *name)
+    }
+
     pub(crate) fn is_guaranteed(&self) -> bool {
         !self.guarantees.is_empty()
     }
@@ -215,6 +220,12 @@ impl Ledger {
         !self.kept_from.is_empty() && (self.grew || !self.holds_back() || self.free.iter().any(more))
     }
 
+    /// All amounts in the books.
+    pub(crate) fn amounts(&self) -> impl Iterator<Item = &Amounts> {
+        let of_accounts = self.accounts.iter().flat_map(|(_, it)| [&it.guarantees, &it.consumed]);
+        of_accounts.chain([&self.required, &self.free, &self.seen])
+    }
+
     /// Roles with a quota, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (QuotaKey, &Account)> {
         self.keys.values().map(|key| (*key, &self.accounts[key.0]))
@@ -252,6 +263,11 @@ impl Minimums {
                 .collect()
         };
         Minimums(sets.iter().map(&mut numbered).collect())
+    }
+
+    /// The resources they speak of.
+    pub(crate) fn names(&self) -> impl Iterator<Item = NameId> {
+        self.0.iter().flatten().map(|(name, _)| *name)
     }
 
     /// Whether none of the sets can be reached if there is at most `bound` of a resource; `None` is any amount.

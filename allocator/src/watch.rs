@@ -29,12 +29,12 @@ impl Allocator {
     }
 
     /// Changes when one of [`Allocator::role_tree`] comes or goes, or a quota or [`Allocator::scalars`] change.
-    pub fn roles_version(&self) -> (u64, usize) {
-        (self.roles_version, self.pool.names().len())
+    pub fn roles_version(&self) -> (u64, u64) {
+        (self.roles_version, self.pool.names_version())
     }
 
-    /// The names of all scalar resources there ever were.
-    pub fn scalars(&self) -> impl ExactSizeIterator<Item = &Name> {
+    /// The names of the scalar resources that agents have.
+    pub fn scalars(&self) -> impl Iterator<Item = &Name> {
         self.pool.names()
     }
 

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use allocator::{Allocation, AllocatorProcess, FrameworkOptions, Options, Quota};
+use api::resources::Scalar;
 use api::v1::{Filters, WeightInfo};
 use common::{agent_capabilities, agent_id, agent_info, framework_id, framework_info, resources};
 use libprocess::sim::{Seed, Simulation};
@@ -254,4 +255,41 @@ fn metrics_tell_of_quotas_while_offers_wait_and_while_they_are_made() {
     world.sim.run_for(INTERVAL * 2);
     assert_eq!(quota_of(&mut world, "cpus/limit"), None);
     assert_eq!(quota_of(&mut world, "cpus/consumed"), Some(1.5));
+}
+
+/// Agents may have resources of any name, and there may be thousands of roles.
+#[test]
+fn gauges_are_of_a_bounded_number_of_resources_that_are_there() {
+    let mut world = World::new();
+    let n_shown = |world: &mut World| {
+        world.sim.run_for(INTERVAL * 2);
+        let snapshot = world.allocator.dispatch(|_, ctx| ctx.metrics().snapshot(None));
+        world.sim.run_for(Duration::from_millis(1));
+        let snapshot = snapshot.wait(Duration::ZERO).unwrap();
+        world.sim.run_for(Duration::from_millis(1));
+        let snapshot = snapshot.wait(Duration::ZERO).unwrap();
+        let value =
+            |name: &str| snapshot.get(&format!("allocator/mesos/quota/roles/r/resources/{name}/consumed"));
+        let invented = (0..100).filter(|n| value(&format!("a{n}")).is_some()).count();
+        (value("cpus").is_some(), value("zeal").is_some(), invented)
+    };
+    world.add_framework("f");
+    world.call(|allocator, ctx| {
+        let invented: String = (0..100).map(|n| format!(";a{n}:1")).collect();
+        let (total, info) = (resources(&format!("cpus:2;zeal:1{invented}")), agent_info("a", None));
+        allocator.add_agent(agent_id("a"), info, agent_capabilities(false), total, Vec::new(), ctx);
+    });
+    assert_eq!(n_shown(&mut world), (true, true, 30));
+    world.call(|allocator, ctx| {
+        let quota = Quota {
+            limits: [("a99", Scalar::from_thousandths(5))].into_iter().collect(),
+            ..Quota::default()
+        };
+        allocator.update_quota("q".to_owned(), quota, ctx);
+    });
+    assert_eq!(n_shown(&mut world), (true, false, 31), "what quotas name takes the place of another");
+    world.call(|allocator, ctx| allocator.remove_agent(agent_id("a"), ctx));
+    assert_eq!(n_shown(&mut world), (false, false, 0));
+    world.add_agent("b");
+    assert_eq!(n_shown(&mut world), (true, false, 0));
 }

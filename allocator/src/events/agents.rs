@@ -30,6 +30,7 @@ impl Allocator {
         for (framework_id, resources) in used {
             check_allocated(framework_id, id, resources)?;
         }
+        self.forget_unused_names();
         let amounts = self.amounts(&total);
         self.pool.grow(&amounts);
         let state = Agent::new(id.clone(), self.n_joined, info, capabilities, total, amounts);
@@ -56,6 +57,7 @@ impl Allocator {
         for (framework_id, resources) in used {
             check_allocated(framework_id, id, resources)?;
         }
+        self.forget_unused_names();
         let total = self.agents[agent.0].total.clone() + total;
         self.replace_total(agent, total);
         self.hold_used(agent, used);
@@ -135,6 +137,7 @@ impl Allocator {
         total: Option<Resources>,
         capabilities: Option<&[Capability]>,
     ) -> Result<()> {
+        self.forget_unused_names();
         let agent = self.agent(id)?;
         let state = &mut self.agents[agent.0];
         let mut changed = false;

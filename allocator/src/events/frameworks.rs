@@ -36,6 +36,7 @@ impl Allocator {
         for (agent_id, resources) in used {
             check_allocated(id, agent_id, resources)?;
         }
+        self.forget_unused_names();
         let key = FrameworkKey(self.frameworks.insert(Framework {
             id: id.clone(),
             active,

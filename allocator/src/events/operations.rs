@@ -59,6 +59,7 @@ impl Allocator {
                 resources,
             })?;
         }
+        self.forget_unused_names();
         let total = self.converted_total(agent, agent_id, &conversions)?;
         let role = self.clients[client.0].role;
         for Conversion { consumed, converted } in &conversions {
@@ -105,6 +106,7 @@ impl Allocator {
                 available: available.clone(),
             })?;
         }
+        self.forget_unused_names();
         let total = self.converted_total(agent, agent_id, conversions)?;
         self.convert_total(agent, total, conversions, conversions);
         Ok(())
