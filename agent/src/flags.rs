@@ -9,7 +9,8 @@ use api::duration;
 /// An agent's configuration. Fields bear the names of the command line's flags.
 #[derive(Debug, Clone)]
 pub struct Flags {
-    /// `host:port` of the masters, separated by commas.
+    /// Who may be the master, as [`detector::Masters`] is written: `m1:5050,m2:5050,m3:5050`, any of which tells
+    /// who leads; or a file that says so, `file:///etc/mesos/masters`.
     pub master: String,
     /// Where sandboxes and checkpoints lie. Nothing else may clean it.
     pub work_dir: PathBuf,
@@ -28,7 +29,8 @@ pub struct Flags {
     pub hostname_lookup: bool,
     /// A fault domain as JSON.
     pub domain: Option<String>,
-    /// The span from which the first waits between attempts to register are drawn.
+    /// The span from which the wait before the first attempt to register is drawn, unless the leader names a shorter
+    /// one. Each further wait is from one that is twice as long, up to a minute.
     pub registration_backoff_factor: Duration,
     /// How long an executor may take from launch to registration.
     pub executor_registration_timeout: Duration,

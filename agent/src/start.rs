@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::v1::{AgentInfo, DomainInfo};
+use detector::{InvalidMasters, Masters};
 use libprocess::{Future, Id, Node, Pid, Upid};
 
 use crate::actor::{Agent, Setup};
@@ -15,25 +16,15 @@ use crate::containers::isolators::{self, IsolationError};
 use crate::detect::{self, Machine};
 use crate::flags::Flags;
 
-/// The port of a master that is named without one.
-const MASTER_PORT: u16 = 5050;
 /// The longest span that first registrations may be spread over.
 const BACKOFF_FACTOR_MAX: Duration = Duration::from_secs(60);
 
 /// Why an agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// There is no master in the flag.
-    #[error("--master names no master; write host:port, several separated by commas")]
-    NoMaster,
-    /// A master's address is none.
-    #[error("--master: `{text}` is no address of a master; write host:port")]
-    Master {
-        /// The part that is wrong.
-        text: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The flag names no masters.
+    #[error("--master")]
+    Master(#[from] InvalidMasters),
     /// The flag's value is not allowed.
     #[error("--{flag}: {reason}")]
     Flag {
@@ -98,7 +89,7 @@ impl Handle {
 
 /// Starts an agent on `node`. It answers HTTP below its id, `slave(1)`; make that the node's delegate.
 ///
-/// Blocks for as long as it takes to look up names and to look at the machine.
+/// Blocks for as long as it takes to look at the machine.
 ///
 /// The process that calls this adopts orphans from then on, and whenever a container ends, every child of the
 /// process which leads or is in another session, and which no agent started, is taken for what that container
@@ -123,7 +114,7 @@ fn prepare(address: SocketAddr, flags: Flags) -> Result<Setup, StartError> {
     if flags.registration_backoff_factor > BACKOFF_FACTOR_MAX {
         return refused("registration_backoff_factor", "it is at most 1mins");
     }
-    let masters = masters(&flags.master)?;
+    let masters: Masters = flags.master.parse()?;
     let mut flags = flags;
     // Executors are told absolute paths: they do not start where the agent did.
     let work_dir = |source| StartError::WorkDir { path: flags.work_dir.clone(), source };
@@ -164,33 +155,9 @@ fn prepare(address: SocketAddr, flags: Flags) -> Result<Setup, StartError> {
     Ok(Setup { flags: Arc::new(flags), masters, info, isolators, failure: Arc::default() })
 }
 
-/// The masters that `--master` names.
-fn masters(text: &str) -> Result<Vec<Upid>, StartError> {
-    let mut masters = Vec::new();
-    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let failed = |source| StartError::Master { text: name.to_owned(), source };
-        let plain = name.strip_prefix("master@").unwrap_or(name);
-        let with_port = if plain.contains(':') { plain.to_owned() } else { format!("{plain}:{MASTER_PORT}") };
-        let mut addresses = with_port.to_socket_addrs().map_err(failed)?;
-        let address = addresses.find(SocketAddr::is_ipv4);
-        let none = || failed(io::Error::other("it has no IPv4 address"));
-        masters.push(Upid::new("master", address.ok_or_else(none)?));
-    }
-    if masters.is_empty() { Err(StartError::NoMaster) } else { Ok(masters) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn masters_are_addresses_separated_by_commas() {
-        let found = masters("127.0.0.1:5050, 127.0.0.2").unwrap();
-        let text: Vec<_> = found.iter().map(Upid::to_string).collect();
-        assert_eq!(text, ["master@127.0.0.1:5050", "master@127.0.0.2:5050"]);
-        assert!(matches!(masters(" , "), Err(StartError::NoMaster)));
-        assert!(matches!(masters("127.0.0.1:x"), Err(StartError::Master { .. })));
-    }
 
     #[test]
     fn a_wrong_flag_is_named() {
@@ -201,6 +168,7 @@ mod tests {
             change(&mut flags);
             crate::actor::chain(&prepare(address, flags).err().unwrap())
         };
+        assert!(told(|flags| flags.master = " , ".into()).starts_with("--master: no master is named"));
         assert!(told(|flags| flags.gc_disk_headroom = 2.0).starts_with("--gc_disk_headroom"));
         assert!(told(|flags| flags.resources = Some("cpus".into())).starts_with("--resources"));
         assert!(told(|flags| flags.isolation = "x".into()).starts_with("--isolation"));

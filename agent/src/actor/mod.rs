@@ -2,6 +2,7 @@
 
 mod effects;
 mod executors;
+mod following;
 mod master;
 mod registration;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use api::internal::StatusUpdate;
 use api::v1::AgentInfo;
+use detector::{Detector, Masters};
 use libprocess::{Context, Id, Limiter, Pid, Process, Time, Timer, Upid};
 use uuid::Uuid;
 
@@ -44,8 +46,8 @@ pub enum AgentState {
 /// What an agent is made from; everything in it was checked at the start.
 pub(crate) struct Setup {
     pub(crate) flags: Arc<Flags>,
-    /// Where masters may be, in the order in which they are tried.
-    pub(crate) masters: Vec<Upid>,
+    /// Where masters may be.
+    pub(crate) masters: Masters,
     pub(crate) info: AgentInfo,
     pub(crate) isolators: Vec<Arc<dyn Isolator>>,
     /// Set when the agent cannot go on.
@@ -74,6 +76,8 @@ pub struct Agent {
     isolators: Vec<Arc<dyn Isolator>>,
     failure: Arc<OnceLock<String>>,
     helpers: Option<Helpers>,
+    /// None where the master is appointed.
+    detector: Option<Pid<Detector>>,
     /// Per container, why it will be looked at again.
     timers: BTreeMap<String, Vec<Timer>>,
 }
@@ -101,6 +105,7 @@ impl Agent {
             isolators: setup.isolators,
             failure: setup.failure,
             helpers: None,
+            detector: None,
             timers: BTreeMap::new(),
         }
     }
@@ -142,6 +147,12 @@ impl Agent {
             journal::then(self, |_, ctx| ctx.terminate_self());
             journal::run(self, ctx);
         }
+    }
+
+    /// The actors without which it cannot go on.
+    fn parts(&self) -> impl Iterator<Item = &Upid> {
+        let detector = self.detector.as_ref().map(AsRef::as_ref);
+        self.helpers.iter().flat_map(Helpers::upids).chain(detector)
     }
 
     fn spawn_helpers(&mut self, ctx: &mut Context<Self>) -> Result<Helpers, libprocess::SpawnError> {
@@ -187,6 +198,7 @@ impl Process for Agent {
         ctx.install(Self::registered);
         ctx.install(Self::reregistered);
         ctx.install(Self::ping);
+        ctx.install(Self::come_back);
         ctx.install(Self::run_task);
         ctx.install(Self::run_task_group);
         ctx.install(Self::kill_task);
@@ -209,15 +221,15 @@ impl Process for Agent {
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        if self.helpers.iter().flat_map(Helpers::upids).any(|helper| helper == pid) {
+        if self.parts().any(|part| part == pid) {
             return self.fail(format!("its part {pid} has ended"), ctx);
         }
         self.master_lost(pid, ctx);
     }
 
     fn finalize(&mut self, ctx: &mut Context<Self>) {
-        for helper in self.helpers.iter().flat_map(Helpers::upids) {
-            ctx.terminate(helper);
+        for part in self.parts() {
+            ctx.terminate(part);
         }
     }
 }

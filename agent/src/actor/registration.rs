@@ -8,6 +8,7 @@ use api::internal::{
 };
 use api::v1::agent_info::{Capability, capability};
 use api::v1::{AgentId, Uuid};
+use detector::{Leader, Masters};
 use libprocess::{Context, Limiter, Timer, Upid};
 use rand::Rng as _;
 
@@ -38,27 +39,27 @@ const CAPABILITIES: [capability::Type; 8] = [
 /// Which master, and how far things are with it.
 pub(crate) struct Registration {
     /// Where masters may be.
-    masters: Vec<Upid>,
-    /// Which of them is tried, or knows us.
-    current: usize,
+    pub(super) masters: Masters,
+    /// The one to register with.
+    pub(super) leader: Option<Leader>,
+    /// Over how long it wants registrations spread.
+    pub(super) spread: Duration,
     /// The master as it calls itself, once it knows us: it may advertise another address.
-    known_by: Option<Upid>,
-    /// Its host name for `/state`.
-    pub(crate) master_hostname: Option<String>,
-    attempt: Option<Timer>,
-    ping: Option<Timer>,
+    pub(super) known_by: Option<Upid>,
+    pub(super) attempt: Option<Timer>,
+    pub(super) ping: Option<Timer>,
     ping_timeout: Duration,
     /// How often a message from somebody else is worth a line in the log.
     strangers: Limiter,
 }
 
 impl Registration {
-    pub(super) fn new(masters: Vec<Upid>) -> Registration {
+    pub(super) fn new(masters: Masters) -> Registration {
         Registration {
             masters,
-            current: 0,
+            leader: None,
+            spread: Duration::MAX,
             known_by: None,
-            master_hostname: None,
             attempt: None,
             ping: None,
             ping_timeout: PING_TIMEOUT,
@@ -67,7 +68,12 @@ impl Registration {
     }
 
     fn tried(&self) -> Option<&Upid> {
-        self.masters.get(self.current % self.masters.len().max(1))
+        self.leader.as_ref().map(|leader| &leader.pid)
+    }
+
+    /// The host name of the master that leads, for `/state`.
+    pub(crate) fn master_hostname(&self) -> Option<&str> {
+        self.leader.as_ref().map(|leader| leader.hostname.as_str())
     }
 
     /// The master that knows this agent.
@@ -123,30 +129,15 @@ impl Agent {
         }
     }
 
-    /// No master knows us: look for one.
-    pub(super) fn detect(&mut self, ctx: &mut Context<Self>) {
-        if self.state == AgentState::Terminating {
-            return;
-        }
-        self.state = AgentState::Disconnected;
-        self.registration.known_by = None;
-        self.pause_updates();
-        for timer in [self.registration.attempt.take(), self.registration.ping.take()].into_iter().flatten() {
-            timer.cancel();
-        }
-        let factor = self.flags.registration_backoff_factor;
-        // A master that restarts is met by all its agents; they are not to come all at once.
-        let wait = factor.mul_f64(ctx.rng().random::<f64>());
-        self.attempt_after(wait, factor * 2, ctx);
-    }
-
-    fn attempt_after(&mut self, wait: Duration, backoff: Duration, ctx: &mut Context<Self>) {
+    pub(super) fn attempt_after(&mut self, wait: Duration, backoff: Duration, ctx: &mut Context<Self>) {
         let timer = ctx.delay(wait, move |agent, ctx| {
             if agent.state == AgentState::Disconnected {
                 agent.register(backoff, ctx);
             }
         });
-        self.registration.attempt = Some(timer);
+        if let Some(earlier) = self.registration.attempt.replace(timer) {
+            earlier.cancel();
+        }
     }
 
     fn register(&mut self, backoff: Duration, ctx: &mut Context<Self>) {
@@ -272,8 +263,7 @@ impl Agent {
         let timer = ctx.delay(self.registration.ping_timeout, |agent, ctx| {
             if agent.state == AgentState::Running {
                 tracing::warn!("no ping from the master for too long; registering again");
-                agent.try_next_master();
-                agent.detect(ctx);
+                agent.disconnect(ctx);
             }
         });
         if let Some(earlier) = self.registration.ping.replace(timer) {
@@ -292,28 +282,15 @@ impl Agent {
         self.expect_ping(ctx);
         if !message.connected {
             tracing::info!("the master has lost sight of this agent; registering again");
-            self.detect(ctx);
+            self.disconnect(ctx);
         }
     }
 
-    fn try_next_master(&mut self) {
-        self.registration.current = (self.registration.current + 1) % self.registration.masters.len().max(1);
-    }
-
-    /// A link broke. Attempts to register go on by themselves.
+    /// A link broke. If that was to the master, attempts to register begin, or go on by themselves.
     pub(super) fn master_lost(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        let is_master =
-            self.registration.registered_with() == Some(pid) || self.registration.tried() == Some(pid);
-        if !is_master {
-            return;
-        }
-        if self.state == AgentState::Running {
+        if self.registration.registered_with() == Some(pid) && self.state == AgentState::Running {
             tracing::warn!(master = %pid, "the master is lost");
-            self.try_next_master();
-            self.detect(ctx);
-        } else {
-            // The next attempt goes to the next one.
-            self.try_next_master();
+            self.disconnect(ctx);
         }
     }
 }
@@ -335,7 +312,13 @@ mod tests {
     #[test]
     fn the_master_is_known_by_its_whole_address() {
         let upid = |text: &str| -> Upid { text.parse().unwrap() };
-        let mut registration = Registration::new(vec![upid("master@10.0.0.1:5050")]);
+        let led_by = |master: &str| {
+            let mut registration = Registration::new(upid(master).into());
+            assert!(!registration.is_master(&upid(master)), "nobody leads yet");
+            registration.leader = registration.masters.appointed();
+            registration
+        };
+        let mut registration = led_by("master@10.0.0.1:5050");
         assert!(registration.is_master(&upid("master@10.0.0.1:5050")));
         for other in ["master@10.0.0.2:5050", "master@10.0.0.1:5051", "other@10.0.0.1:5050"] {
             assert!(!registration.is_master(&upid(other)), "{other}");
@@ -344,7 +327,7 @@ mod tests {
         assert!(registration.may_ping(&upid("slave-observer(1)@10.0.0.1:5050")));
         assert!(!registration.may_ping(&upid("slave-observer(1)@10.0.0.2:5050")));
         // Named by a loopback address, it may advertise another one; once it is known it is that one.
-        let mut local = Registration::new(vec![upid("master@127.0.0.1:5050")]);
+        let mut local = led_by("master@127.0.0.1:5050");
         assert!(local.is_master(&upid("master@10.0.0.1:5050")));
         local.known_by = Some(upid("master@10.0.0.1:5050"));
         assert!(!local.is_master(&upid("master@10.0.0.2:5050")));

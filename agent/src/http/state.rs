@@ -64,7 +64,7 @@ fn document(agent: &Agent, pid: &str) -> Value {
         state["domain"] = api::json::to_value(domain);
     }
     if let Some(master) = agent.registration.registered_with() {
-        let hostname = agent.registration.master_hostname.clone();
+        let hostname = agent.registration.master_hostname().map(str::to_owned);
         state["master_hostname"] = hostname.unwrap_or_else(|| master.address().ip().to_string()).into();
     }
     state

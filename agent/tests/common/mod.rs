@@ -24,6 +24,8 @@ pub struct FakeMaster {
     pub unregistered: bool,
     pub pongs: usize,
     pub acknowledge: bool,
+    /// Registers nobody.
+    pub silent: bool,
 }
 
 impl Process for FakeMaster {
@@ -32,7 +34,9 @@ impl Process for FakeMaster {
         ctx.install(|master: &mut FakeMaster, from: &Upid, _: RegisterSlaveMessage, ctx: &mut Context<_>| {
             master.agent = Some(from.clone());
             master.registrations += 1;
-            ctx.reply(SlaveRegisteredMessage { slave_id: "S0".into(), connection: None });
+            if !master.silent {
+                ctx.reply(SlaveRegisteredMessage { slave_id: "S0".into(), connection: None });
+            }
         });
         ctx.install(
             |master: &mut FakeMaster, from: &Upid, m: ReregisterSlaveMessage, ctx: &mut Context<_>| {
