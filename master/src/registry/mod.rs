@@ -3,6 +3,9 @@
 //! other.
 
 mod by_age;
+#[cfg(test)]
+mod faults;
+mod files;
 pub mod group;
 mod lease;
 mod log;

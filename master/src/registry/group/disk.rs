@@ -39,7 +39,7 @@ impl StoredSnapshot {
 }
 
 /// All a disk holds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stored {
     /// Term, vote and commit index.
     pub hard_state: HardState,
@@ -47,6 +47,24 @@ pub struct Stored {
     pub snapshot: StoredSnapshot,
     /// The entries after the snapshot, without a hole.
     pub entries: Vec<Entry>,
+}
+
+impl Stored {
+    /// What it is after a write.
+    pub fn apply(&mut self, write: Write) {
+        if let Some(snapshot) = write.install {
+            self.entries.clear();
+            self.snapshot = snapshot;
+        }
+        append_entries(&mut self.entries, write.entries);
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some(snapshot) = write.compact {
+            self.entries.retain(|entry| entry.index > snapshot.index);
+            self.snapshot = snapshot;
+        }
+    }
 }
 
 /// What is to become durable together, or not at all. In this order: `install`, `entries`, `compact`.
@@ -111,18 +129,8 @@ struct Platter {
 
 impl Platter {
     fn sync(&mut self) {
-        let Some(write) = self.tail.take() else { return };
-        if let Some(snapshot) = write.install {
-            self.synced.entries.clear();
-            self.synced.snapshot = snapshot;
-        }
-        append_entries(&mut self.synced.entries, write.entries);
-        if let Some(hard_state) = write.hard_state {
-            self.synced.hard_state = hard_state;
-        }
-        if let Some(snapshot) = write.compact {
-            self.synced.entries.retain(|entry| entry.index > snapshot.index);
-            self.synced.snapshot = snapshot;
+        if let Some(write) = self.tail.take() {
+            self.synced.apply(write);
         }
     }
 }
