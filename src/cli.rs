@@ -181,6 +181,16 @@ pub(crate) struct MasterFlags {
         default_value = "100%"
     )]
     pub(crate) recovery_agent_removal_limit: String,
+    /// Give up so many agents per time at most, such as `10/1mins`; any number if not set.
+    #[arg(
+        long = "agent_removal_rate_limit",
+        alias = "slave_removal_rate_limit",
+        value_name = "NUMBER/DURATION"
+    )]
+    pub(crate) agent_removal_rate_limit: Option<String>,
+    /// Weights of roles to begin with, such as `a=2,b=0.5`; once the registry has weights, those hold.
+    #[arg(long = "weights", value_name = "ROLE=WEIGHT,...")]
+    pub(crate) weights: Option<String>,
     /// Refuse agents without a fault domain.
     #[arg(long = "require_agent_domain", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value_t = false, action = ArgAction::Set)]

@@ -22,15 +22,15 @@ use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
 use crate::per_framework::PerFramework;
-use crate::registry::Registrar;
+use crate::registry::{AGENT_DRAINING, QUOTA_V2, Registrar};
 use crate::streams::Streams;
 use crate::whitelist::{self, Whitelist};
 
 /// How often a stream hears that it is alive.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What a registry asks of its masters that holds quotas with limits of their own.
-const QUOTA_V2: &str = "QUOTA_V2";
+/// What a registry may ask of this master.
+const CAPABILITIES: [&str; 2] = [AGENT_DRAINING, QUOTA_V2];
 
 /// What a master is started with, beside its state.
 pub(crate) struct Setup {
@@ -244,8 +244,11 @@ impl Master {
     }
 
     fn recovered(&mut self, registry: &crate::registry::Registry, ctx: &mut Context<Self>) {
-        let unknown: Vec<_> =
-            registry.minimum_capabilities().filter(|name| *name != QUOTA_V2).map(str::to_owned).collect();
+        let unknown: Vec<_> = registry
+            .minimum_capabilities()
+            .filter(|name| !CAPABILITIES.contains(name))
+            .map(str::to_owned)
+            .collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
             return self.fail(format!("the registry needs a master with the capabilities {unknown}"), ctx);
@@ -295,9 +298,11 @@ impl Master {
     }
 
     pub(crate) fn agent_is_silent(&mut self, id: &AgentId, ctx: &mut Context<Self>) {
-        if self.event(ctx, |cluster| cluster.mark_unreachable(id, "health check timed out")) {
-            self.count(Cow::Borrowed("master/slave_unreachable_scheduled"), ctx);
-        }
+        self.event(ctx, |cluster| cluster.agent_is_silent(id));
+    }
+
+    pub(crate) fn agent_answered(&mut self, id: &AgentId, ctx: &mut Context<Self>) {
+        self.event(ctx, |cluster| cluster.agent_answered(id));
     }
 
     pub(crate) fn timed_out(&mut self, timeout: Timeout, ctx: &mut Context<Self>) {
@@ -308,6 +313,7 @@ impl Master {
                 cluster.agent_reregistration_timed_out(&id, connection)
             }
             Timeout::Recovery => cluster.recovery_timed_out(),
+            Timeout::Removal => cluster.removal_permitted(),
         });
     }
 

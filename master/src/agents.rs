@@ -6,14 +6,15 @@ use std::sync::Arc;
 use api::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
 use api::resources::Resources;
 use api::v1::{
-    Address, AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, OfferId, TaskId, Unavailability, Url,
-    agent_info,
+    Address, AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, MachineId, OfferId, TaskId,
+    Unavailability, Url, agent_info,
 };
 use imbl::{OrdMap, OrdSet};
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use libprocess::{Time, Upid};
 
 use crate::capabilities::AgentCapabilities;
+use crate::registry::{ByAge, MachineKey, Orders};
 
 /// How many removed agents are remembered.
 const REMOVED_MAX: usize = 100_000;
@@ -35,7 +36,7 @@ pub struct Agent {
     pub capabilities: AgentCapabilities,
     /// Whether messages reach it, as far as is known.
     pub connected: bool,
-    /// Whether its resources are offered.
+    /// Whether its resources are offered: it is connected, and no operator deactivated it.
     pub active: bool,
     /// How often it connected; tells whether a wait still means the present disconnection.
     pub connection: u64,
@@ -79,6 +80,11 @@ impl Agent {
         }
     }
 
+    /// The machine it is on.
+    pub fn machine(&self) -> MachineKey {
+        machine_of(&self.info, &self.pid)
+    }
+
     /// All that is used here.
     pub fn total_used(&self) -> Resources {
         crate::frameworks::sum(self.used.values())
@@ -97,6 +103,12 @@ impl Agent {
     ) -> Option<&Arc<ExecutorInfo>> {
         self.executors.get(framework_id)?.get(executor_id)
     }
+}
+
+/// The machine an agent is on, as maintenance names it.
+pub(crate) fn machine_of(info: &AgentInfo, pid: &Upid) -> MachineKey {
+    let ip = Some(pid.address().ip().to_string());
+    MachineKey::of(&MachineId { hostname: Some(info.hostname.clone()), ip })
 }
 
 /// An agent whose admission the registry is writing.
@@ -137,10 +149,16 @@ pub struct Agents {
     pub removing: BTreeSet<AgentId>,
     /// Being marked unreachable.
     pub marking_unreachable: BTreeSet<AgentId>,
+    /// Being marked gone.
+    pub marking_gone: BTreeSet<AgentId>,
+    /// Being marked drained.
+    pub marking_drained: BTreeSet<AgentId>,
     /// Lost, and when; the oldest first.
-    pub unreachable: IndexMap<AgentId, Time>,
+    pub unreachable: ByAge<Time>,
     /// Declared gone, and when; the oldest first.
-    pub gone: IndexMap<AgentId, Time>,
+    pub gone: ByAge<Time>,
+    /// What operators decided about agents, registered or not.
+    pub orders: BTreeMap<AgentId, Orders>,
     /// Which tasks were on a lost agent.
     pub unreachable_tasks: BTreeMap<AgentId, BTreeSet<(FrameworkId, TaskId)>>,
     removed: IndexSet<AgentId>,
@@ -165,7 +183,7 @@ impl Agents {
     /// Adds an agent.
     pub fn insert(&mut self, agent: Agent) {
         self.recovered.remove(&agent.id);
-        self.unreachable.shift_remove(&agent.id);
+        self.unreachable.remove(&agent.id);
         self.removed.shift_remove(&agent.id);
         self.by_pid.insert(agent.pid.clone(), agent.id.clone());
         self.registered.insert(agent.id.clone(), Arc::new(agent));
@@ -210,6 +228,14 @@ impl Agents {
 
     /// Whether the registry is writing something about the agent.
     pub fn is_changing(&self, id: &AgentId) -> bool {
-        self.reregistering.contains(id) || self.removing.contains(id) || self.marking_unreachable.contains(id)
+        self.reregistering.contains(id)
+            || self.removing.contains(id)
+            || self.marking_unreachable.contains(id)
+            || self.marking_gone.contains(id)
+    }
+
+    /// What operators decided about an agent.
+    pub fn orders(&self, id: &AgentId) -> Orders {
+        self.orders.get(id).copied().unwrap_or_default()
     }
 }

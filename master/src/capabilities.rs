@@ -37,6 +37,8 @@ pub struct AgentCapabilities {
     pub resource_provider: bool,
     /// Tasks may have limits beside their requests.
     pub task_resource_limits: bool,
+    /// It knows how to become empty.
+    pub draining: bool,
 }
 
 impl AgentCapabilities {
@@ -49,6 +51,7 @@ impl AgentCapabilities {
             reservation_refinement: has(Type::ReservationRefinement),
             resource_provider: has(Type::ResourceProvider),
             task_resource_limits: has(Type::TaskResourceLimits),
+            draining: has(Type::AgentDraining),
         }
     }
 }

@@ -12,16 +12,18 @@ use std::time::Duration;
 use api::internal::FrameworkErrorMessage;
 use api::resources::Resources;
 use api::v1::task_status::{Reason, Source};
-use api::v1::{AgentId, Filters, FrameworkId, MasterInfo, TaskId, TaskState, TimeInfo};
+use api::v1::{AgentId, Filters, FrameworkId, MasterInfo, TaskId, TaskState, TimeInfo, WeightInfo};
 use imbl::OrdMap;
 use libprocess::{Time, Upid};
 
+use crate::agent_life::Removals;
 use crate::agents::{Agent, Agents};
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEvent};
 use crate::frameworks::{Framework, Frameworks};
 use crate::ids::Ids;
 use crate::maintenance::InverseOffers;
 use crate::offers::Offers;
+use crate::registry::Registry;
 use crate::tasks::is_terminal;
 
 /// What of the flags decides how the state behaves.
@@ -51,6 +53,10 @@ pub struct Rules {
     pub registry_max_agent_count: usize,
     /// How much of the registry's agents may be lost in a failover before the master gives up, 0 to 1.
     pub recovery_agent_removal_limit: f64,
+    /// How many agents may be given up per what time, at most; any number when absent.
+    pub agent_removal_limit: Option<(u32, Duration)>,
+    /// Weights to begin with, if the registry has none.
+    pub weights: Vec<WeightInfo>,
     /// How large the regular expressions of offer constraints may be.
     pub regex: allocator::constraints::RegexLimits,
 }
@@ -71,6 +77,10 @@ pub struct Cluster {
     pub offers: Offers,
     /// The outstanding inverse offers.
     pub inverse_offers: InverseOffers,
+    /// Agents that are to be given up when it is their turn.
+    pub(crate) removals: Removals,
+    /// What operators decided about roles and machines, as the registry has it.
+    pub will: Registry,
     /// How many agents the registry had when this master took over.
     pub(crate) admitted_at_recovery: usize,
     /// A reason to end this master's service, found by an event.
@@ -85,6 +95,8 @@ impl Cluster {
     /// An empty cluster.
     pub fn new(info: MasterInfo, ids: Ids, rules: Rules) -> Self {
         Cluster {
+            removals: Removals::new(rules.agent_removal_limit),
+            will: Registry::default(),
             rules,
             info,
             ids,

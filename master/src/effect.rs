@@ -16,7 +16,7 @@ use api::v1::{
 use libprocess::Upid;
 use uuid::Uuid;
 
-use crate::registry::Operation;
+use crate::registry::{Kind, Operation};
 
 /// How a framework is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub enum AgentMessage {
     UpdateFramework(Box<UpdateFrameworkMessage>),
     CheckpointResources(CheckpointResourcesMessage),
     Acknowledge(StatusUpdateAcknowledgementMessage),
+    Drain(DrainSlaveMessage),
     Shutdown(ShutdownMessage),
 }
 
@@ -113,6 +114,10 @@ pub enum AllocatorCall {
         quotas: BTreeMap<String, Quota>,
     },
     UpdateWeights(Vec<WeightInfo>),
+    UpdateQuota {
+        role: String,
+        quota: Quota,
+    },
     /// What was offered is used from now on.
     Allocated {
         framework_id: FrameworkId,
@@ -174,6 +179,8 @@ pub enum Timeout {
     },
     /// The agents of the registry had their time to come back after this master took over.
     Recovery,
+    /// One more agent may be given up.
+    Removal,
 }
 
 /// What to do once the registry holds an operation.
@@ -201,6 +208,22 @@ pub enum Continuation {
         /// Which counter of removals it belongs to.
         counter: &'static str,
     },
+    /// An agent an operator declared lost for good.
+    MarkedGone {
+        /// The agent.
+        id: AgentId,
+        /// When.
+        at: libprocess::Time,
+    },
+    /// An operator decided something about an agent.
+    Ordered {
+        /// The agent.
+        id: AgentId,
+        /// What.
+        kind: Box<Kind>,
+    },
+    /// An operator decided something about roles or machines.
+    Decided(Box<Kind>),
     /// Old agents were forgotten.
     Pruned {
         /// The unreachable ones.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use allocator::constraints::RegexLimits;
 use allocator::sorter::SorterKind;
-use api::v1::DomainInfo;
+use api::v1::{DomainInfo, WeightInfo};
 
 use crate::start::StartError;
 
@@ -74,6 +74,10 @@ pub struct Flags {
     pub agent_reregister_timeout: Duration,
     /// `--recovery_agent_removal_limit`: a percentage such as `50%`.
     pub recovery_agent_removal_limit: String,
+    /// `--agent_removal_rate_limit`: so many agents per time, such as `10/1mins`.
+    pub agent_removal_rate_limit: Option<String>,
+    /// `--weights`: of roles, to begin with, such as `a=2,b=0.5`.
+    pub weights: Option<String>,
     /// `--require_agent_domain`.
     pub require_agent_domain: bool,
     /// `--max_completed_frameworks`.
@@ -120,6 +124,8 @@ impl Default for Flags {
             max_agent_ping_timeouts: 5,
             agent_reregister_timeout: Duration::from_secs(600),
             recovery_agent_removal_limit: "100%".into(),
+            agent_removal_rate_limit: None,
+            weights: None,
             require_agent_domain: false,
             max_completed_frameworks: 50,
             max_completed_tasks_per_framework: 1000,
@@ -185,7 +191,32 @@ impl Flags {
                 "it is a percentage from 0% to 100%",
             );
         };
+        let rate = |text: &str| {
+            let (agents, per) = text.split_once('/')?;
+            let agents = agents.trim().parse().ok().filter(|agents: &u32| *agents > 0)?;
+            let per = api::duration::parse(per.trim()).ok().filter(|per| !per.is_zero())?;
+            Some((agents, per))
+        };
+        let agent_removal_limit = match &self.agent_removal_rate_limit {
+            None => None,
+            Some(text) => match rate(text) {
+                Some(limit) => Some(limit),
+                None => {
+                    let expected = "it is a number of agents per time, such as `10/1mins`";
+                    return invalid("agent_removal_rate_limit", text.clone(), expected);
+                }
+            },
+        };
+        let weights = match self.weights.as_deref().map(|text| weights(text, self.roles.as_deref())) {
+            None => Vec::new(),
+            Some(Ok(weights)) => weights,
+            Some(Err(expected)) => {
+                return invalid("weights", self.weights.clone().unwrap_or_default(), &expected);
+            }
+        };
         Ok(crate::cluster::Rules {
+            agent_removal_limit,
+            weights,
             roles: self.roles.clone(),
             root_submissions: self.root_submissions,
             offer_timeout: self.offer_timeout,
@@ -292,6 +323,12 @@ impl Flags {
         show("max_completed_frameworks", self.max_completed_frameworks.to_string());
         show("max_completed_tasks_per_framework", self.max_completed_tasks_per_framework.to_string());
         show("max_unreachable_tasks_per_framework", self.max_unreachable_tasks_per_framework.to_string());
+        if let Some(limit) = &self.agent_removal_rate_limit {
+            show("agent_removal_rate_limit", limit.clone());
+        }
+        if let Some(weights) = &self.weights {
+            show("weights", weights.clone());
+        }
         if let Some(cluster) = &self.cluster {
             show("cluster", cluster.clone());
         }
@@ -312,6 +349,27 @@ impl Flags {
         }
         shown
     }
+}
+
+/// Reads `role=weight,role=weight`; the error says what would be right.
+fn weights(text: &str, allowed: Option<&[String]>) -> Result<Vec<WeightInfo>, String> {
+    let mut weights: Vec<WeightInfo> = Vec::new();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let (role, weight) =
+            one.split_once('=').ok_or("it is a list of roles with their weights, such as `a=2,b=0.5`")?;
+        let role = role.trim();
+        api::roles::validate(role).map_err(|error| error.to_string())?;
+        if allowed.is_some_and(|allowed| role != "*" && !allowed.iter().any(|it| it == role)) {
+            return Err(format!("role `{role}` is not among `--roles`"));
+        }
+        let weight = weight.trim().parse().ok().filter(|weight: &f64| weight.is_finite() && *weight > 0.0);
+        let weight = weight.ok_or_else(|| format!("the weight of `{role}` is a number above zero"))?;
+        if weights.iter().any(|other| other.role() == role) {
+            return Err(format!("role `{role}` has one weight, not two"));
+        }
+        weights.push(WeightInfo { role: Some(role.to_owned()), weight });
+    }
+    Ok(weights)
 }
 
 #[cfg(test)]
@@ -376,6 +434,41 @@ mod tests {
         ];
         for (change, expected) in wrong {
             assert_eq!(options(change).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn rates_and_weights_are_read() {
+        let rules = |rate: &str, weights: &str, roles: Option<&str>| {
+            let flags = Flags {
+                registry_in_memory: true,
+                agent_removal_rate_limit: Some(rate.into()),
+                weights: Some(weights.into()),
+                roles: roles.map(|role| vec![role.to_owned()]),
+                ..Flags::default()
+            };
+            flags.rules().map_err(|error| error.to_string())
+        };
+        let read = rules("10/2mins", " a = 2, b/c=0.5,", None).unwrap();
+        assert_eq!(read.agent_removal_limit, Some((10, Duration::from_secs(120))));
+        let read: Vec<_> = read.weights.iter().map(|it| (it.role().to_owned(), it.weight)).collect();
+        assert_eq!(read, [("a".to_owned(), 2.0), ("b/c".to_owned(), 0.5)]);
+        for rate in ["10", "0/1secs", "x/1secs", "1/0ns", "1/"] {
+            let expected = format!(
+                "`--agent_removal_rate_limit` is `{rate}`; it is a number of agents per time, such as `10/1mins`"
+            );
+            assert_eq!(rules(rate, "", None).unwrap_err(), expected);
+        }
+        for (weights, roles, expected) in [
+            ("a", None, "it is a list of roles with their weights, such as `a=2,b=0.5`"),
+            ("a=0", None, "the weight of `a` is a number above zero"),
+            ("a=inf", None, "the weight of `a` is a number above zero"),
+            ("a=1,a=2", None, "role `a` has one weight, not two"),
+            ("a=1", Some("b"), "role `a` is not among `--roles`"),
+            ("=1", None, "Role name must not be empty"),
+        ] {
+            let seen = rules("1/1secs", weights, roles).unwrap_err();
+            assert_eq!(seen, format!("`--weights` is `{weights}`; {expected}"));
         }
     }
 }

@@ -323,6 +323,10 @@ impl Cluster {
             self.remove_executor(id, agent_id, executor_id);
         }
         self.allocator(AllocatorCall::RemoveFramework(id.clone()));
+        let draining: Vec<_> = self.agents.orders.keys().cloned().collect();
+        for agent_id in draining {
+            self.check_drained(&agent_id);
+        }
         let now = self.now;
         if let Some(framework) = self.frameworks.get_mut(id) {
             framework.unregistered = Some(now);

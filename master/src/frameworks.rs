@@ -85,6 +85,12 @@ impl BoundedTasks {
         Some(task)
     }
 
+    /// Takes a task out, if it was on that agent.
+    pub fn remove_on(&mut self, id: &TaskId, agent_id: &AgentId) -> Option<Arc<TaskRecord>> {
+        self.by_id.get(id).filter(|(_, task)| task.agent_id == *agent_id)?;
+        self.remove(id)
+    }
+
     /// Whether the task is here.
     pub fn contains(&self, id: &TaskId) -> bool {
         self.by_id.contains_key(id)

@@ -1,7 +1,7 @@
 //! The master: agents, frameworks, offers and tasks, and the registry on Raft.
 
 mod actor;
-mod agent_life;
+pub mod agent_life;
 pub mod agents;
 pub mod calls;
 pub mod capabilities;
@@ -30,6 +30,7 @@ pub mod tasks;
 mod telling;
 pub mod validation;
 mod whitelist;
+mod will;
 
 pub use actor::Master;
 pub use flags::{Flags, InvalidFlag};

@@ -18,6 +18,8 @@ pub(crate) struct Observer {
     max_timeouts: u32,
     timeouts: u32,
     ponged: bool,
+    /// The master was told that the agent is silent.
+    reported: bool,
 }
 
 impl Observer {
@@ -37,6 +39,7 @@ impl Observer {
             max_timeouts,
             timeouts: 0,
             ponged: true,
+            reported: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl Observer {
             self.timeouts += 1;
             if self.timeouts >= self.max_timeouts {
                 // Pings go on: whether the agent is given up is for the master to say.
+                self.reported = true;
                 let id = self.agent_id.clone();
                 self.master.call(move |master, ctx| master.agent_is_silent(&id, ctx));
             }
@@ -70,6 +74,11 @@ impl Observer {
     fn pong(&mut self, _: PongSlaveMessage, _: &mut Context<Self>) {
         self.ponged = true;
         self.timeouts = 0;
+        if std::mem::take(&mut self.reported) {
+            // It may still be waiting for its turn to be given up.
+            let id = self.agent_id.clone();
+            self.master.call(move |master, ctx| master.agent_answered(&id, ctx));
+        }
     }
 }
 

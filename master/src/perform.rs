@@ -1,7 +1,5 @@
 //! What the state of the cluster wants done is done.
 
-use std::borrow::Cow;
-
 use api::v1::AgentId;
 use libprocess::{Context, Id, Upid};
 use uuid::Uuid;
@@ -94,9 +92,6 @@ impl Master {
             ctx.dispatch(&registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
         ctx.then(written, move |master, result, ctx| match result {
             Ok(Ok(outcome)) => {
-                if outcome.is_ok() && matches!(then, Continuation::MarkedUnreachable { .. }) {
-                    master.count(Cow::Borrowed("master/slave_unreachable_completed"), ctx);
-                }
                 master.event(ctx, |cluster| cluster.registry_done(then, outcome));
             }
             // What the registry holds is unknown now. The next leader reads it; this one may not guess.

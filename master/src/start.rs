@@ -113,6 +113,6 @@ fn announce(address: libprocess::Address, flags: &Flags, ids: &Ids) -> MasterInf
             port: address.port().into(),
         }),
         domain: flags.domain.clone(),
-        capabilities: vec![capability(Type::AgentUpdate)],
+        capabilities: [Type::AgentUpdate, Type::AgentDraining, Type::QuotaV2].map(capability).to_vec(),
     }
 }

@@ -54,6 +54,7 @@ impl Cluster {
             && self.task(&framework_id, &task_id).is_some_and(|task| is_terminal(task.state()))
         {
             self.remove_task(&framework_id, &task_id);
+            self.check_drained(&agent_id);
         }
         Ok(())
     }

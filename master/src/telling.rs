@@ -47,6 +47,7 @@ impl Master {
                 allocator.revive_offers(id, roles.into_iter().collect(), ctx)
             }
             AllocatorCall::RecoverQuotas { n_agents, quotas } => allocator.recover(n_agents, quotas, ctx),
+            AllocatorCall::UpdateQuota { role, quota } => allocator.update_quota(role, quota, ctx),
             AllocatorCall::UpdateWeights(weights) => allocator.update_weights(weights, ctx),
             AllocatorCall::Allocated { framework_id, agent_id, resources } => {
                 allocator.transition_offered_to_allocated(framework_id, agent_id, resources, ctx);
@@ -88,6 +89,7 @@ pub(crate) fn send_agent(to: &Upid, message: AgentMessage, ctx: &mut Context<Mas
         AgentMessage::UpdateFramework(m) => ctx.send(to, *m),
         AgentMessage::CheckpointResources(m) => ctx.send(to, m),
         AgentMessage::Acknowledge(m) => ctx.send(to, m),
+        AgentMessage::Drain(m) => ctx.send(to, m),
         AgentMessage::Shutdown(m) => ctx.send(to, m),
     }
 }

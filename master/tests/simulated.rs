@@ -191,6 +191,27 @@ fn a_partitioned_agent_is_given_up_after_75_seconds_and_returns() {
 }
 
 #[test]
+fn silent_agents_are_given_up_one_after_another_and_those_that_answer_are_spared() {
+    for seed in 0..3 {
+        let limit = Some("1/5mins".to_owned());
+        let mut world = world_with(seed, 3, Flags { agent_removal_rate_limit: limit, ..Flags::default() });
+        world.until(Duration::from_secs(10), "joining", World::all_registered);
+        let agents: Vec<_> = world.agents.iter().map(|(node, _)| *node).collect();
+        let master_node = world.master_node;
+        world.sim.network().partition(&agents, &[master_node]);
+        world.sim.run_for(Duration::from_secs(120));
+        assert_eq!(world.count(Master::n_unreachable_agents), 1, "all are silent, but one may be given up");
+        assert_eq!(world.count(Master::n_agents), 2);
+        world.sim.network().heal();
+        for _ in 0..20 {
+            world.sim.run_for(Duration::from_secs(60));
+            assert!(world.count(Master::n_agents) >= 2, "the others answered before it was their turn");
+        }
+        world.sim.with(&world.master, |master| master.check_invariants().unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut world = world(seed, 3);

@@ -65,6 +65,8 @@ fn master_flags(flags: &MasterFlags) -> anyhow::Result<master::Flags> {
         max_agent_ping_timeouts: flags.max_agent_ping_timeouts,
         agent_reregister_timeout: flags.agent_reregister_timeout,
         recovery_agent_removal_limit: flags.recovery_agent_removal_limit.clone(),
+        agent_removal_rate_limit: flags.agent_removal_rate_limit.clone(),
+        weights: flags.weights.clone(),
         require_agent_domain: flags.require_agent_domain,
         max_completed_frameworks: flags.max_completed_frameworks,
         max_completed_tasks_per_framework: flags.max_completed_tasks_per_framework,

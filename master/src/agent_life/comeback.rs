@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::internal::{
-    KillTaskMessage, ReconcileTasksMessage, ReregisterSlaveMessage, ShutdownFrameworkMessage,
-    ShutdownMessage, SlaveReregisteredMessage,
+    KillTaskMessage, ReconcileTasksMessage, ReregisterSlaveMessage, ShutdownExecutorMessage,
+    ShutdownFrameworkMessage, ShutdownMessage, SlaveReregisteredMessage,
 };
-use api::resources::upgrade_all;
+use api::resources::{Resources, upgrade_all};
 use api::v1::task_status::Reason;
 use api::v1::{AgentId, ExecutorInfo, FrameworkId, Task, TaskStatus};
 use libprocess::Upid;
 
-use crate::agents::Returning;
+use crate::agents::{Returning, machine_of};
 use crate::capabilities::AgentCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
 use crate::registry::{Kind, Refused};
 use crate::tasks::{TaskRecord, is_terminal};
 use crate::validation;
+
+/// What an agent is told that must not come back.
+const GONE: &str = "Agent has been marked gone";
 
 impl Cluster {
     /// An agent that has an id comes back, to the same master or to a new one.
@@ -28,11 +31,12 @@ impl Cluster {
             tracing::warn!(%from, "ignoring an agent that comes back without an id");
             return;
         };
-        if self.agents.reregistering.contains(&id) || self.agents.marking_unreachable.contains(&id) {
+        // It repeats itself until it is answered, and by then it is clear what holds.
+        if self.agents.is_changing(&id) {
             return;
         }
         if self.agents.gone.contains_key(&id) {
-            return self.shut_down(from, "Agent has been marked gone");
+            return self.shut_down(from, GONE);
         }
         let checked = validation::agent::reregister(&message)
             .and_then(|()| upgrade_message(&mut message).map_err(|error| error.to_string()))
@@ -40,6 +44,9 @@ impl Cluster {
         if let Err(why) = checked {
             tracing::warn!(%from, agent = %id, why, "ignoring an agent that comes back");
             return;
+        }
+        if self.is_down(&machine_of(&message.slave, from)) {
+            return self.shut_down(from, "Machine is `DOWN`");
         }
         let operation = if let Some(agent) = self.agents.get(&id) {
             if agent.pid.address().ip() != from.address().ip()
@@ -75,10 +82,13 @@ impl Cluster {
         self.agents.reregistering.remove(&returning.id);
         if let Err(refused) = result {
             tracing::error!(agent = %returning.id, %refused, "could not be readmitted");
+            if matches!(refused, Refused::AlreadyGone(_)) {
+                self.shut_down(&returning.pid, GONE);
+            }
             return;
         }
         if self.agents.gone.contains_key(&returning.id) {
-            return self.shut_down(&returning.pid, "Agent has been marked gone");
+            return self.shut_down(&returning.pid, GONE);
         }
         self.count("master/slave_reregistrations");
         if self.agents.get(&returning.id).is_some() {
@@ -93,6 +103,7 @@ impl Cluster {
         let Returning { pid, id, message } = returning;
         tracing::info!(agent = %id, %pid, tasks = message.tasks.len(), "agent is back");
         self.clear_address(&pid, &id);
+        self.spare(&id);
         let expected = self.agents.recovered.contains_key(&id);
         for info in &message.frameworks {
             let Some(framework_id) = &info.id else { continue };
@@ -114,7 +125,7 @@ impl Cluster {
             fill_role(&mut task.resources, framework);
             if !expected {
                 // It may have been given up with its agent.
-                framework.unreachable_tasks.remove(&task.task_id);
+                framework.unreachable_tasks.remove_on(&task.task_id, &id);
                 framework.completed_tasks.retain(|it| it.task_id != task.task_id);
                 let (framework_id, record) = (task.framework_id.clone(), TaskRecord::from(task.clone()));
                 let update = self.master_update(
@@ -128,12 +139,7 @@ impl Cluster {
             }
             tasks.push(task);
         }
-        // What it does not report any more is not unreachable but unknown.
-        for (framework_id, task_id) in self.agents.unreachable_tasks.remove(&id).unwrap_or_default() {
-            if let Some(framework) = self.frameworks.get_mut(&framework_id) {
-                framework.unreachable_tasks.remove(&task_id);
-            }
-        }
+        self.forget_unreachable_tasks(&id);
         let executors = message
             .executor_infos
             .into_iter()
@@ -165,19 +171,44 @@ impl Cluster {
             }),
         );
         for completed in message.completed_frameworks {
-            if let Some(framework_id) = completed.framework_info.id {
+            let Some(framework_id) = completed.framework_info.id.clone() else { continue };
+            if self.frameworks.get(&framework_id).is_none() {
                 self.send(&pid, AgentMessage::ShutdownFramework(ShutdownFrameworkMessage { framework_id }));
+            } else if expected {
+                // Over on that agent, but not here. A master that had the agent before knows these tasks.
+                self.remember_completed(&framework_id, &id, completed.tasks);
             }
         }
         self.settle_frameworks(&pid, &message.frameworks);
+        self.repeat_drain(&id);
+    }
+
+    /// Tasks that ended before this master took over.
+    fn remember_completed(&mut self, framework_id: &FrameworkId, id: &AgentId, tasks: Vec<Task>) {
+        let bound = self.rules.max_completed_tasks;
+        let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
+        for mut task in tasks {
+            let sound =
+                upgrade_all(&mut task.resources).is_ok() && Resources::try_from(&task.resources).is_ok();
+            if sound
+                && task.framework_id == *framework_id
+                && task.agent_id == *id
+                && is_terminal(task.state())
+            {
+                framework.complete(Arc::new(TaskRecord::from(task)), bound);
+            }
+        }
     }
 
     /// Each framework on an agent is brought up to date there, or ended.
     pub(crate) fn settle_frameworks(&mut self, pid: &Upid, frameworks: &[api::v1::FrameworkInfo]) {
         for info in frameworks {
             let Some(framework_id) = &info.id else { continue };
-            if self.frameworks.get(framework_id).is_some() {
-                self.send_framework(framework_id, pid);
+            if let Some(framework) = self.frameworks.get(framework_id) {
+                // Of one that has not come back itself, the agent knows as much as this master.
+                if !framework.recovered {
+                    self.send_framework(framework_id, pid);
+                }
             } else {
                 let message = ShutdownFrameworkMessage { framework_id: framework_id.clone() };
                 self.send(pid, AgentMessage::ShutdownFramework(message));
@@ -189,6 +220,7 @@ impl Cluster {
     pub(crate) fn agent_still_here(&mut self, returning: Returning) {
         let Returning { pid, id, message } = returning;
         tracing::info!(agent = %id, %pid, "agent reregistered");
+        self.spare(&id);
         if self.agents.get(&id).is_some_and(|agent| agent.pid != pid) {
             self.clear_address(&pid, &id);
             self.agents.moved(&id, pid.clone());
@@ -197,6 +229,11 @@ impl Cluster {
         let total = super::join::total(&message.slave, &message.checkpointed_resources);
         let (now, capabilities) = (self.now, message.agent_capabilities.clone());
         let info = Box::new(message.slave.clone());
+        let deactivated = self.agents.orders(&id).deactivated;
+        if self.agents.get(&id).is_some_and(|agent| agent.total != total) {
+            // Offers were made of what it had.
+            self.rescind_offers_of_agent(&id);
+        }
         let Some(agent) = self.agents.get_mut(&id) else { return };
         let was_connected = std::mem::replace(&mut agent.connected, true);
         agent.reregistered = Some(now);
@@ -208,7 +245,7 @@ impl Cluster {
         agent.resource_version = message.resource_version_uuid;
         if !was_connected {
             agent.connection += 1;
-            agent.active = true;
+            agent.active = !deactivated;
         }
         self.allocator(AllocatorCall::UpdateAgent { id: id.clone(), info, total, capabilities });
 
@@ -222,13 +259,41 @@ impl Cluster {
                 connection,
             }),
         );
+        self.end_orphans(&id, &pid, &message.tasks, &message.executor_infos);
         self.settle_executors(&id, &message.executor_infos);
         self.repeat_kills(&id, &pid);
         self.push(Effect::ObserveConnection { agent_id: id.clone(), pid: Some(pid.clone()) });
-        if !was_connected {
-            self.allocator(AllocatorCall::ActivateAgent(id));
+        if !was_connected && !deactivated {
+            self.allocator(AllocatorCall::ActivateAgent(id.clone()));
         }
         self.settle_frameworks(&pid, &message.frameworks);
+        self.repeat_drain(&id);
+    }
+
+    /// Ends what still runs although its framework was told that it is over: tasks without checkpointing count as
+    /// lost when their agent's connection breaks, whether the agent itself lives on or not.
+    fn end_orphans(&mut self, id: &AgentId, pid: &Upid, tasks: &[Task], executors: &[ExecutorInfo]) {
+        for task in tasks.iter().filter(|task| !is_terminal(task.state())) {
+            let (framework_id, task_id) = (task.framework_id.clone(), task.task_id.clone());
+            let known = self.task(&framework_id, &task_id).is_some_and(|it| it.agent_id == *id);
+            if !known && self.frameworks.get(&framework_id).is_some() {
+                tracing::warn!(agent = %id, task = %task_id, "ending a task of which its framework was told that it is lost");
+                let kill = KillTaskMessage { framework_id, task_id, kill_policy: None };
+                self.send(pid, AgentMessage::KillTask(kill));
+            }
+        }
+        for executor in executors {
+            let Some(framework_id) = executor.framework_id.clone() else { continue };
+            let known =
+                self.agents.get(id).is_some_and(|it| it.has_executor(&framework_id, &executor.executor_id));
+            if !known && self.frameworks.get(&framework_id).is_some() {
+                let message = ShutdownExecutorMessage {
+                    framework_id: Some(framework_id),
+                    executor_id: Some(executor.executor_id.clone()),
+                };
+                self.send(pid, AgentMessage::ShutdownExecutor(message));
+            }
+        }
     }
 
     /// Tasks the master launched that the agent did not list, by framework. The agent says what became of them.

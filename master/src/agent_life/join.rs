@@ -8,7 +8,7 @@ use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, Task};
 use imbl::{OrdMap, OrdSet};
 use libprocess::Upid;
 
-use crate::agents::{Agent, Joining};
+use crate::agents::{Agent, Joining, machine_of};
 use crate::capabilities::AgentCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
@@ -34,6 +34,9 @@ impl Cluster {
         if let Err(why) = checked {
             tracing::warn!(%from, why, "ignoring the registration of an agent");
             return;
+        }
+        if self.is_down(&machine_of(&message.slave, from)) {
+            return self.shut_down(from, "Machine is `DOWN`");
         }
         if let Some(id) = self.agents.at(from).cloned() {
             if self.agents.get(&id).is_some_and(|agent| agent.connected) {
@@ -143,7 +146,11 @@ impl Cluster {
     }
 
     /// Adds an agent with what runs on it. Its frameworks must be known.
-    pub(crate) fn add_agent(&mut self, agent: Agent, executors: Vec<ExecutorInfo>, tasks: Vec<Task>) {
+    pub(crate) fn add_agent(&mut self, mut agent: Agent, executors: Vec<ExecutorInfo>, tasks: Vec<Task>) {
+        // Whatever operators decided before it came still holds.
+        let deactivated = self.agents.orders(&agent.id).deactivated;
+        let unavailability = self.will.machine(&agent.machine()).and_then(|machine| machine.unavailability);
+        (agent.active, agent.unavailability) = (!deactivated, unavailability);
         let (id, pid) = (agent.id.clone(), agent.pid.clone());
         let (info, total) = (Box::new((*agent.info).clone()), agent.total.clone());
         let capabilities = agent.capability_list.clone();
@@ -160,7 +167,15 @@ impl Cluster {
         }
         let used = self.agents.get(&id).map(|agent| agent.used.clone()).unwrap_or_default();
         let used = used.into_iter().collect();
+        let agent_id = id.clone();
         self.allocator(AllocatorCall::AddAgent { id, info, capabilities, total, used });
+        if unavailability.is_some() {
+            let agent_id = agent_id.clone();
+            self.allocator(AllocatorCall::UpdateUnavailability { agent_id, unavailability });
+        }
+        if deactivated {
+            self.allocator(AllocatorCall::DeactivateAgent(agent_id));
+        }
     }
 
     pub(crate) fn add_executor(

@@ -1,12 +1,11 @@
 //! An agent loses its connection, falls silent, or leaves for good.
 
-use api::internal::LostSlaveMessage;
 use api::v1::task_status::Reason;
 use api::v1::{AgentId, FrameworkId, TaskState};
 use libprocess::Upid;
 
 use crate::cluster::{Cluster, time_info};
-use crate::effect::{AllocatorCall, Continuation, Effect, FrameworkEvent, Timeout};
+use crate::effect::{AllocatorCall, Continuation, Effect, Timeout};
 use crate::registry::Kind;
 use crate::tasks::is_terminal;
 
@@ -20,8 +19,10 @@ impl Cluster {
         }
         tracing::info!(agent = %id, %pid, "agent disconnected");
         let connection = agent.connection;
-        agent.active = false;
-        self.allocator(AllocatorCall::DeactivateAgent(id.clone()));
+        let was_active = std::mem::replace(&mut agent.active, false);
+        if was_active {
+            self.allocator(AllocatorCall::DeactivateAgent(id.clone()));
+        }
         self.rescind_offers_of_agent(&id);
         self.push(Effect::ObserveConnection { agent_id: id.clone(), pid: None });
         self.lose_unchecked_tasks(&id);
@@ -79,14 +80,7 @@ impl Cluster {
         self.forward(update);
     }
 
-    /// A disconnected agent did not come back in time.
-    pub fn agent_reregistration_timed_out(&mut self, id: &AgentId, connection: u64) {
-        if self.agents.get(id).is_some_and(|agent| !agent.connected && agent.connection == connection) {
-            self.mark_unreachable(id, "the agent did not reregister in time");
-        }
-    }
-
-    /// Gives up an agent. Returns whether that has begun; it is not when something else happens to it.
+    /// Gives up an agent at once. Returns whether that has begun; it is not when something else happens to it.
     pub fn mark_unreachable(&mut self, id: &AgentId, cause: &'static str) -> bool {
         let known = self.agents.get(id).is_some() || self.agents.recovered.contains_key(id);
         if !known || self.agents.is_changing(id) || self.agents.gone.contains_key(id) {
@@ -156,23 +150,11 @@ impl Cluster {
             self.remove_executor(&framework_id, id, &executor_id);
         }
         self.rescind_offers_of_agent(id);
+        self.spare(id);
         self.allocator(AllocatorCall::RemoveAgent(id.clone()));
         self.push(Effect::StopObserving(id.clone()));
         self.agents.remove(id);
         tracing::info!(agent = %id, %pid, "agent removed");
-    }
-
-    pub(crate) fn tell_lost(&mut self, id: &AgentId) {
-        let connected: Vec<_> = self
-            .frameworks
-            .registered
-            .values()
-            .filter(|it| it.is_connected())
-            .map(|it| it.id.clone())
-            .collect();
-        for framework_id in connected {
-            self.tell(&framework_id, FrameworkEvent::LostAgent(LostSlaveMessage { slave_id: id.clone() }));
-        }
     }
 
     /// An agent says that it leaves for good.
@@ -205,6 +187,7 @@ impl Cluster {
             self.finish_task(framework_id, task_id, TaskState::TaskLost, Reason::AgentRemoved, &message);
         }
         self.drop_agent(id, &agent_pid);
+        self.agents.orders.remove(id);
         self.tell_lost(id);
     }
 }

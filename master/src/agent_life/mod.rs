@@ -3,5 +3,10 @@
 mod comeback;
 mod join;
 mod loss;
+mod orders;
 mod remembered;
+mod removals;
 mod update;
+
+pub use orders::OrderError;
+pub(crate) use removals::Removals;

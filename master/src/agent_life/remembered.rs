@@ -6,7 +6,7 @@ use api::v1::AgentId;
 
 use crate::cluster::Cluster;
 use crate::effect::{AllocatorCall, Continuation, Effect, Timeout};
-use crate::registry::{InvalidRegistry, Kind, Refused};
+use crate::registry::{ByAge, InvalidRegistry, Kind, Refused, Weights};
 
 impl Cluster {
     /// The registry holds, or refused, what an event waited for.
@@ -28,20 +28,46 @@ impl Cluster {
                     Err(refused) => tracing::error!(agent = %id, %refused, "could not be removed"),
                 }
             }
-            Continuation::Pruned { unreachable, gone } => {
-                for id in unreachable {
-                    self.agents.unreachable.shift_remove(&id);
-                    for (framework_id, task_id) in
-                        self.agents.unreachable_tasks.remove(&id).unwrap_or_default()
-                    {
-                        if let Some(framework) = self.frameworks.get_mut(&framework_id) {
-                            framework.unreachable_tasks.remove(&task_id);
-                        }
+            Continuation::MarkedGone { id, at } => {
+                self.agents.marking_gone.remove(&id);
+                match result {
+                    Ok(()) => self.agent_gone(&id, at),
+                    Err(refused) => tracing::error!(agent = %id, %refused, "could not be marked gone"),
+                }
+            }
+            Continuation::Ordered { id, kind } => {
+                if matches!(*kind, Kind::MarkDrained(_)) {
+                    self.agents.marking_drained.remove(&id);
+                }
+                match result {
+                    Ok(()) => self.agent_ordered(&id, &kind),
+                    Err(refused) => {
+                        tracing::warn!(agent = %id, %refused, "what was decided about an agent is not done")
                     }
                 }
-                for id in gone {
-                    self.agents.gone.shift_remove(&id);
+            }
+            Continuation::Decided(kind) => match result {
+                Ok(()) => self.decided(*kind),
+                Err(refused) => tracing::warn!(%refused, "what was decided is not done"),
+            },
+            Continuation::Pruned { unreachable, gone } => {
+                for id in unreachable {
+                    self.agents.unreachable.remove(&id);
+                    self.agents.orders.remove(&id);
+                    self.forget_unreachable_tasks(&id);
                 }
+                for id in gone {
+                    self.agents.gone.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// What ran on a lost agent, and is not there any more, is not unreachable but unknown.
+    pub(crate) fn forget_unreachable_tasks(&mut self, id: &AgentId) {
+        for (framework_id, task_id) in self.agents.unreachable_tasks.remove(id).unwrap_or_default() {
+            if let Some(framework) = self.frameworks.get_mut(&framework_id) {
+                framework.unreachable_tasks.remove_on(&task_id, id);
             }
         }
     }
@@ -59,6 +85,8 @@ impl Cluster {
             registry.admitted().map(|(id, info)| (id.clone(), Arc::new(info.clone()))).collect();
         self.agents.unreachable = registry.unreachable().map(|(id, at)| (id.clone(), time(at))).collect();
         self.agents.gone = registry.gone().map(|(id, at)| (id.clone(), time(at))).collect();
+        self.agents.orders = registry.orders().map(|(id, orders)| (id.clone(), orders)).collect();
+        self.will = registry.without_agents();
         self.admitted_at_recovery = self.agents.recovered.len();
         tracing::info!(
             admitted = self.admitted_at_recovery,
@@ -73,36 +101,17 @@ impl Cluster {
         self.allocator(AllocatorCall::RecoverQuotas { n_agents, quotas });
         if !weights.is_empty() {
             self.allocator(AllocatorCall::UpdateWeights(weights));
+        } else if !self.rules.weights.is_empty() {
+            // The flag only says how to begin; from now on the registry does.
+            let weights = self.rules.weights.clone();
+            self.decide(Kind::UpdateWeights(Weights { weights }));
         }
         Ok(())
     }
 
-    /// The agents of the registry had their time: those still missing are given up, unless they are so many
-    /// that the fault is more likely here.
-    pub fn recovery_timed_out(&mut self) {
-        let missing: Vec<AgentId> = self.agents.recovered.keys().cloned().collect();
-        if missing.is_empty() {
-            return;
-        }
-        let share = missing.len() as f64 / self.admitted_at_recovery.max(1) as f64;
-        let limit = self.rules.recovery_agent_removal_limit;
-        if share > limit {
-            self.fatal = Some(format!(
-                "{} of the {} agents in the registry have not come back; that is more than --recovery_agent_removal_limit ({:.0}%) allows to give up",
-                missing.len(),
-                self.admitted_at_recovery,
-                limit * 100.0
-            ));
-            return;
-        }
-        for id in missing {
-            self.mark_unreachable(&id, "the agent did not reregister after a failover of the master");
-        }
-    }
-
     /// Forgets agents that were lost long ago, or before too many others.
     pub fn collect_registry_garbage(&mut self) {
-        let expired = |lost: &indexmap::IndexMap<AgentId, libprocess::Time>| -> Vec<AgentId> {
+        let expired = |lost: &ByAge<libprocess::Time>| -> Vec<AgentId> {
             let excess = lost.len().saturating_sub(self.rules.registry_max_agent_count);
             let old = |at: &libprocess::Time| self.now - *at > self.rules.registry_max_agent_age;
             lost.iter()

@@ -23,6 +23,7 @@ impl Cluster {
             };
             if is_terminal(task.forwarded_state()) && *forwarded == uuid {
                 self.remove_task(framework_id, &task_id);
+                self.check_drained(&agent_id);
             }
         }
         self.count("master/valid_status_update_acknowledgements");

@@ -337,6 +337,7 @@ impl History {
                         self.cluster.agent_reregistration_timed_out(&id, connection);
                     }
                     Timeout::Recovery => self.cluster.recovery_timed_out(),
+                    Timeout::Removal => self.cluster.removal_permitted(),
                 }
             }
         }

@@ -58,6 +58,11 @@ impl Registry {
         self.machines.iter().map(|(key, machine)| (key, &machine.info))
     }
 
+    /// A machine that is planned to be away, or is.
+    pub fn machine(&self, key: &MachineKey) -> Option<&MachineInfo> {
+        self.machines.get(key).map(|machine| &machine.info)
+    }
+
     /// The plan, if there is one.
     pub fn schedule(&self) -> Option<&Schedule> {
         self.rest.schedules.first()

@@ -167,6 +167,11 @@ impl Registry {
         self.rest.minimum_capabilities.iter().map(|minimum| minimum.capability.as_str())
     }
 
+    /// What the operators decided about roles and machines, without any agents.
+    pub fn without_agents(&self) -> Registry {
+        Registry { machines: self.machines.clone(), rest: self.rest.clone(), ..Registry::default() }
+    }
+
     /// Applies one operation. Applying the same operations in the same order gives the same registry.
     pub fn apply(&mut self, operation: &Operation) -> Result<(), Refused> {
         match operation.kind.as_ref().ok_or(Refused::UnknownKind)? {

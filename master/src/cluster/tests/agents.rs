@@ -72,10 +72,12 @@ fn an_agent_that_stayed_says_what_became_of_missing_tasks() {
     world.cluster.agent_reregistration_timed_out(&agent_id, connection);
     world.settle();
     world.expect(expect![[r#"
+          deactivated S0
         KILL
         agent comes back
         -> agent reregistered S0 missing=t1
         -> agent kill t1
+          activated S0
         -> agent framework 0000 is f
     "#]]);
 }
@@ -86,6 +88,7 @@ fn without_checkpointing_tasks_are_lost_with_the_connection() {
     world.cluster.agent_exited(&pid(1));
     world.settle();
     world.expect(expect![[r#"
+          deactivated S0
           recovered used cpus:1; mem:64
         -> framework t1 TASK_LOST REASON_AGENT_DISCONNECTED: Agent disconnected
     "#]]);

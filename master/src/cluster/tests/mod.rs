@@ -1,6 +1,7 @@
 //! Stories about a cluster, without a network, a disk or a clock. After each event the invariants are checked;
 //! what frameworks and agents hear is compared as text.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use allocator::constraints::RegexLimits;
@@ -10,8 +11,8 @@ use api::resources::Resources;
 use api::v1::offer::{Operation, operation};
 use api::v1::scheduler::{Call, OfferConstraints, call};
 use api::v1::{
-    AgentInfo, CommandInfo, Filters, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo, TaskState,
-    TaskStatus, TimeInfo, Unavailability, WeightInfo, agent_info, framework_info,
+    AgentInfo, CommandInfo, DrainState, Filters, FrameworkInfo, MasterInfo, Resource, Task, TaskInfo,
+    TaskState, TaskStatus, TimeInfo, Unavailability, WeightInfo, agent_info, framework_info,
 };
 use expect_test::{Expect, expect};
 use libprocess::{Time, Upid};
@@ -19,14 +20,16 @@ use uuid::Uuid;
 
 use super::{Cluster, Rules};
 use crate::Ids;
+use crate::agent_life::OrderError;
 use crate::effect::{AgentMessage, AllocatorCall, Connection, Effect, FrameworkEvent, OfferOptions, Timeout};
 use crate::framework_life::Subscription;
-use crate::registry::Registry;
+use crate::registry::{Kind, Machines, Marked, Registry, Weights};
 
 mod agents;
 mod frameworks;
 mod offers;
 mod recovery;
+mod removals;
 mod tasks;
 mod told;
 
@@ -37,6 +40,8 @@ struct World {
     registry: Registry,
     log: String,
     waits: Vec<Timeout>,
+    /// What was counted how often; without what is below `frameworks/`.
+    counts: BTreeMap<String, usize>,
 }
 
 pub(super) fn rules() -> Rules {
@@ -53,6 +58,8 @@ pub(super) fn rules() -> Rules {
         registry_max_agent_age: Duration::from_secs(1_000),
         registry_max_agent_count: 10,
         recovery_agent_removal_limit: 1.0,
+        agent_removal_limit: None,
+        weights: Vec::new(),
         regex: RegexLimits::default(),
     }
 }
@@ -81,7 +88,13 @@ impl World {
     fn with(rules: Rules) -> World {
         let mut cluster = Cluster::new(master(), Ids::new(Uuid::nil()), rules);
         cluster.at(Time::from_secs_f64(100.0));
-        World { cluster, registry: Registry::default(), log: String::new(), waits: Vec::new() }
+        World {
+            cluster,
+            registry: Registry::default(),
+            log: String::new(),
+            waits: Vec::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// Carries out the effects as the actor would, with a registry that answers at once.
@@ -117,6 +130,13 @@ impl World {
                         self.cluster.registry_done(then, result);
                     }
                     Effect::Delay { then, .. } => self.waits.push(then),
+                    Effect::Count(name) => *self.counts.entry(name.into_owned()).or_default() += 1,
+                    Effect::Allocator(AllocatorCall::DeactivateAgent(id)) => {
+                        self.log.push_str(&format!("  deactivated {}\n", tail(&id.value)));
+                    }
+                    Effect::Allocator(AllocatorCall::ActivateAgent(id)) => {
+                        self.log.push_str(&format!("  activated {}\n", tail(&id.value)));
+                    }
                     _ => {}
                 }
             }
@@ -267,26 +287,34 @@ impl World {
     }
 
     fn reregister(&mut self, n: u16, tasks: Vec<Task>) -> &mut Self {
+        self.come_back(n, returning("S0", tasks))
+    }
+
+    fn come_back(&mut self, n: u16, message: ReregisterSlaveMessage) -> &mut Self {
         self.log.push_str("agent comes back\n");
-        let slave = AgentInfo {
-            hostname: "host".into(),
-            resources: resources("cpus:4;mem:1024"),
-            id: Some(id("S0").into()),
-            ..AgentInfo::default()
-        };
-        let frameworks =
-            vec![FrameworkInfo { name: "reported".into(), id: Some(id("0000").into()), ..framework() }];
-        let message = ReregisterSlaveMessage {
-            slave,
-            tasks,
-            frameworks,
-            version: Some("1.11.0".into()),
-            agent_capabilities: agent_capabilities(),
-            ..Default::default()
-        };
         self.cluster.reregister_agent(&pid(n), message);
         self.settle();
         self
+    }
+
+    /// What the next master knows when this one is gone: what the registry holds.
+    fn failover(&self) -> World {
+        self.failover_to(rules())
+    }
+
+    fn failover_to(&self, rules: Rules) -> World {
+        let mut next = World::with(rules);
+        // What one master handed out, another does not.
+        next.cluster.ids = Ids::new(Uuid::from_u128(1));
+        next.registry = self.registry.clone();
+        next.cluster.recover(&next.registry.clone()).unwrap();
+        next.settle();
+        next.log.clear();
+        next
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.counts.get(&format!("master/{name}")).copied().unwrap_or(0)
     }
 
     fn expect(&mut self, expected: Expect) {
@@ -296,7 +324,7 @@ impl World {
 
 pub(super) fn agent_capabilities() -> Vec<agent_info::Capability> {
     use agent_info::capability::Type::*;
-    [MultiRole, HierarchicalRole, ReservationRefinement]
+    [MultiRole, HierarchicalRole, ReservationRefinement, AgentDraining]
         .map(|it| agent_info::Capability { r#type: Some(it.into()) })
         .to_vec()
 }
@@ -333,6 +361,26 @@ pub(super) fn launch(task_infos: Vec<TaskInfo>) -> Operation {
         r#type: Some(operation::Type::Launch.into()),
         launch: Some(operation::Launch { task_infos }),
         ..Operation::default()
+    }
+}
+
+/// What an agent says that comes back with tasks of framework 0000.
+fn returning(agent: &str, tasks: Vec<Task>) -> ReregisterSlaveMessage {
+    let slave = AgentInfo {
+        hostname: "host".into(),
+        resources: resources("cpus:4;mem:1024"),
+        id: Some(id(agent).into()),
+        ..AgentInfo::default()
+    };
+    let frameworks =
+        vec![FrameworkInfo { name: "reported".into(), id: Some(id("0000").into()), ..framework() }];
+    ReregisterSlaveMessage {
+        slave,
+        tasks,
+        frameworks,
+        version: Some("1.11.0".into()),
+        agent_capabilities: agent_capabilities(),
+        ..Default::default()
     }
 }
 

@@ -130,6 +130,7 @@ fn a_wish_that_does_not_hold_any_more_is_taken_back() {
         ask
         -> framework leave O4 S0 from 9
         agent gone
+          deactivated S0
         -> framework stay O4
           answered None filter=None
     "#]]);

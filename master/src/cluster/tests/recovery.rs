@@ -17,7 +17,6 @@ fn a_new_master_learns_of_frameworks_from_their_agents() {
     world.expect(expect![[r#"
         agent comes back
         -> agent reregistered S0 missing=
-        -> agent framework 0000 is reported
         SUBSCRIBE
         -> framework reregistered 0000
         -> agent framework 0000 is f
@@ -87,4 +86,421 @@ fn too_many_missing_agents_end_the_master() {
     world.cluster.recover(&world.registry.clone()).unwrap();
     world.cluster.recovery_timed_out();
     assert!(world.cluster.fatal.as_deref().is_some_and(|it| it.contains("1 of the 1 agents")));
+}
+
+fn known() -> FrameworkInfo {
+    FrameworkInfo { id: Some(id("0000").into()), ..framework() }
+}
+
+/// A task of framework 0000 on an agent.
+fn task(name: &str, agent: &str, state: TaskState) -> Task {
+    Task { name: name.into(), task_id: name.into(), agent_id: id(agent).into(), ..reported(state) }
+}
+
+#[test]
+fn a_framework_may_come_back_before_its_agents() {
+    let mut world = World::running(framework()).failover();
+    world.stream(known()).reregister(1, vec![reported(TaskState::TaskRunning)]).reconcile(&[]);
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_RUNNING REASON_RECONCILIATION: Reconciliation: Latest task state
+    "#]]);
+}
+
+#[test]
+fn a_recovered_framework_has_no_time_limit_until_it_was_connected() {
+    let mut world = World::running(framework()).failover();
+    world.waits.clear();
+    world.reregister(1, vec![reported(TaskState::TaskRunning)]);
+    assert_eq!(world.waits, []);
+    world.stream(known());
+    world.cluster.stream_closed(&STREAM);
+    world.settle();
+    assert!(matches!(world.waits[..], [Timeout::FrameworkFailover { .. }]), "{:?}", world.waits);
+}
+
+#[test]
+fn a_framework_that_nobody_knows_is_taken_at_its_word() {
+    let mut world = World::new();
+    world.stream(FrameworkInfo { id: Some("its own".into()), ..framework() });
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered its own
+    "#]]);
+}
+
+#[test]
+fn a_framework_that_was_removed_is_ended_on_agents_that_come_back() {
+    let mut old = World::running(framework());
+    old.agent(2, "cpus:4;mem:1024");
+    let mut world = old.failover();
+    world.reregister(1, vec![reported(TaskState::TaskRunning)]);
+    world.cluster.remove_framework(&id("0000").into());
+    world.settle();
+    world.come_back(2, returning("S1", vec![task("t2", "S1", TaskState::TaskRunning)]));
+    assert!(world.cluster.frameworks.get(&id("0000").into()).is_none());
+    assert!(world.cluster.agents.get(&id("S1").into()).unwrap().tasks.is_empty());
+    world.expect(expect![[r#"
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent shut down framework 0000
+          recovered used cpus:1; mem:64
+        agent comes back
+        -> agent reregistered S1 missing=
+        -> agent shut down framework 0000
+    "#]]);
+}
+
+#[test]
+fn what_was_over_on_an_agent_is_remembered_and_a_living_framework_is_not_ended_there() {
+    let mut world = World::running(framework()).failover();
+    world.stream(known());
+    world.log.clear();
+    let archived = |id: &str, tasks| archive::Framework {
+        framework_info: FrameworkInfo { id: Some(id.into()), ..framework() },
+        tasks,
+        ..Default::default()
+    };
+    let mut elsewhere = task("t8", "S0", TaskState::TaskFinished);
+    elsewhere.agent_id = id("S7").into();
+    let tasks =
+        vec![task("t9", "S0", TaskState::TaskFinished), task("t7", "S0", TaskState::TaskRunning), elsewhere];
+    let completed_frameworks = vec![archived(&id("0000"), tasks), archived("unheard of", vec![])];
+    world.come_back(1, ReregisterSlaveMessage { completed_frameworks, ..returning("S0", vec![]) });
+    let framework = world.cluster.frameworks.get(&id("0000").into()).unwrap();
+    let completed: Vec<_> =
+        framework.completed_tasks.iter().map(|task| task.task_id.value.as_str()).collect();
+    assert_eq!(completed, ["t9"]);
+    world.expect(expect![[r#"
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent shut down framework unheard of
+        -> agent framework 0000 is f
+    "#]]);
+}
+
+#[test]
+fn an_agent_that_comes_back_late_brings_its_tasks_along() {
+    let mut world = World::running(framework()).failover();
+    world.stream(known());
+    world.cluster.recovery_timed_out();
+    world.settle();
+    world.reconcile(&[("t1", Some("S0"))]);
+    world.reregister(1, vec![reported(TaskState::TaskRunning)]).reconcile(&[]);
+    assert_eq!((world.count("recovery_slave_removals"), world.count("slave_reregistrations")), (1, 1));
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        -> framework lost S0
+        RECONCILE
+        -> framework t1 TASK_LOST REASON_RECONCILIATION: Reconciliation: Task is unreachable
+        agent comes back
+        -> framework t1 TASK_RUNNING REASON_AGENT_REREGISTERED: Agent reregistered
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_RUNNING REASON_RECONCILIATION: Reconciliation: Latest task state
+    "#]]);
+}
+
+#[test]
+fn an_agent_nobody_knows_is_let_in_with_what_it_runs() {
+    let mut world = World::new();
+    world.reregister(1, vec![reported(TaskState::TaskRunning)]);
+    assert_eq!(world.registry.admitted().count(), 1);
+    assert!(world.cluster.frameworks.get(&id("0000").into()).unwrap().recovered);
+    world.stream(known()).reconcile(&[]);
+    world.expect(expect![[r#"
+        agent comes back
+        -> agent reregistered S0 missing=
+        SUBSCRIBE
+        -> framework reregistered 0000
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_RUNNING REASON_RECONCILIATION: Reconciliation: Latest task state
+    "#]]);
+}
+
+#[test]
+fn an_agent_that_repeats_itself_comes_back_once() {
+    let mut world = World::running(framework()).failover();
+    world.stream(known());
+    let mut message = returning("S0", vec![reported(TaskState::TaskRunning)]);
+    message.slave.attributes.push(Default::default());
+    // The registry has to be told of the attribute, and takes its time.
+    for _ in 0..3 {
+        world.cluster.reregister_agent(&pid(1), message.clone());
+    }
+    let written = |it: &Effect| matches!(it, Effect::Registry { .. });
+    let effects = world.cluster.take_effects();
+    assert_eq!(effects.iter().filter(|it| written(it)).count(), 1);
+    world.reconcile(&[("t1", Some("S0")), ("t1", None)]);
+    for effect in effects {
+        if let Effect::Registry { operation, then } = effect {
+            let outcome = world.registry.apply(&operation);
+            world.cluster.registry_done(then, outcome);
+        }
+    }
+    world.settle();
+    world.come_back(1, message).reconcile(&[]);
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        RECONCILE
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_RUNNING REASON_RECONCILIATION: Reconciliation: Latest task state
+    "#]]);
+}
+
+#[test]
+fn of_two_masters_the_registry_is_the_judge() {
+    // The first still believes that it leads, and gives up an agent that the second has.
+    let mut first = World::running(framework());
+    let mut second = first.failover();
+    second.stream(known()).reregister(1, vec![reported(TaskState::TaskRunning)]);
+    assert!(first.cluster.mark_unreachable(&id("S0").into(), "health check timed out"));
+    let told = first.cluster.take_effects();
+    assert!(
+        matches!(told[..], [Effect::Registry { .. }]),
+        "until the registry holds it, which it does not do for the first any more, nobody hears of it: {told:?}"
+    );
+    second.reconcile(&[]);
+    second.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_RUNNING REASON_RECONCILIATION: Reconciliation: Latest task state
+    "#]]);
+
+    // It was written before the second took over: then it holds.
+    let mut first = World::running(framework());
+    first.cluster.mark_unreachable(&id("S0").into(), "health check timed out");
+    first.settle();
+    let mut second = first.failover();
+    second.stream(known()).reconcile(&[("t1", Some("S0"))]);
+    second.reregister(1, vec![reported(TaskState::TaskRunning)]);
+    second.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        RECONCILE
+        -> framework t1 TASK_LOST REASON_RECONCILIATION: Reconciliation: Task is unreachable
+        agent comes back
+        -> framework t1 TASK_RUNNING REASON_AGENT_REREGISTERED: Agent reregistered
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+    "#]]);
+}
+
+#[test]
+fn orphans_are_ended() {
+    // Its connection broke, so its tasks count as lost; but it lives, and so do they.
+    let mut world = World::running(FrameworkInfo { checkpoint: None, ..framework() });
+    world.cluster.agent_exited(&pid(1));
+    world.settle();
+    let executor = api::v1::ExecutorInfo {
+        executor_id: "e".into(),
+        framework_id: Some(id("0000").into()),
+        ..Default::default()
+    };
+    let ended = task("t2", "S0", TaskState::TaskFinished);
+    let message = ReregisterSlaveMessage {
+        executor_infos: vec![executor],
+        ..returning("S0", vec![reported(TaskState::TaskRunning), ended])
+    };
+    world.come_back(1, message);
+    world.expect(expect![[r#"
+          deactivated S0
+          recovered used cpus:1; mem:64
+        -> framework t1 TASK_LOST REASON_AGENT_DISCONNECTED: Agent disconnected
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent kill t1
+        -> agent shut down executor e
+          activated S0
+        -> agent framework 0000 is f
+    "#]]);
+}
+
+#[test]
+fn lost_agents_are_forgotten_and_with_them_their_tasks() {
+    let mut world = World::running(framework());
+    world.cluster.mark_unreachable(&id("S0").into(), "test");
+    world.settle();
+    world.cluster.at(Time::from_secs_f64(1_099.0)).collect_registry_garbage();
+    world.settle();
+    assert_eq!(world.registry.unreachable().count(), 1);
+    world.cluster.at(Time::from_secs_f64(1_101.0)).collect_registry_garbage();
+    world.settle();
+    assert_eq!((world.registry.unreachable().count(), world.cluster.agents.unreachable.len()), (0, 0));
+    assert!(world.cluster.frameworks.get(&id("0000").into()).unwrap().unreachable_tasks.is_empty());
+    world.log.clear();
+    world.reconcile(&[("t1", Some("S0"))]);
+    world.expect(expect![[r#"
+        RECONCILE
+        -> framework t1 TASK_LOST REASON_RECONCILIATION: Reconciliation: Task is unknown
+    "#]]);
+}
+
+#[test]
+fn of_too_many_lost_agents_the_oldest_are_forgotten() {
+    let mut world = World::with(Rules { registry_max_agent_count: 1, ..rules() });
+    for n in 1..=4 {
+        world.agent(n, "cpus:1");
+    }
+    for agent in ["S2", "S0", "S1", "S3"] {
+        if agent == "S1" || agent == "S3" {
+            world.cluster.mark_gone(&id(agent).into()).unwrap();
+        } else {
+            world.cluster.mark_unreachable(&id(agent).into(), "test");
+        }
+        world.settle();
+    }
+    world.cluster.collect_registry_garbage();
+    world.settle();
+    let left: Vec<_> =
+        world.registry.unreachable().chain(world.registry.gone()).map(|(id, _)| tail(&id.value)).collect();
+    assert_eq!(left, ["S0", "S3"]);
+    assert!(world.cluster.agents.gone.keys().eq(world.registry.gone().map(|(id, _)| id)));
+}
+
+#[test]
+fn when_all_agents_are_back_questions_without_an_agent_are_answered() {
+    let mut old = World::running(framework());
+    old.agent(2, "cpus:4;mem:1024");
+    let mut world = old.failover();
+    world.stream(known()).reregister(1, vec![]).reconcile(&[("t1", Some("S0")), ("t2", None)]);
+    world.come_back(2, returning("S1", vec![])).reconcile(&[("t2", None)]);
+    world.expect(expect![[r#"
+        SUBSCRIBE
+        -> framework reregistered 0000
+        agent comes back
+        -> agent reregistered S0 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t1 TASK_LOST REASON_RECONCILIATION: Reconciliation: Task is gone
+        agent comes back
+        -> agent reregistered S1 missing=
+        -> agent framework 0000 is f
+        RECONCILE
+        -> framework t2 TASK_LOST REASON_RECONCILIATION: Reconciliation: Task is unknown
+    "#]]);
+}
+
+#[test]
+fn what_operators_decided_holds_for_the_next_master() {
+    let mut old = World::running(framework());
+    old.agent(2, "cpus:4;mem:1024").agent(3, "cpus:4;mem:1024");
+    let config = api::v1::DrainConfig::default();
+    old.cluster.drain_agent(&id("S0").into(), config).unwrap();
+    old.cluster.deactivate_agent(&id("S1").into()).unwrap();
+    old.cluster.mark_gone(&id("S2").into()).unwrap();
+    let weights = vec![WeightInfo { role: Some("r".into()), weight: 2.0 }];
+    old.cluster.decide(Kind::UpdateWeights(Weights { weights }));
+    old.settle();
+    let mut world = old.failover();
+    world.reregister(1, vec![reported(TaskState::TaskRunning)]);
+    world.come_back(2, returning("S1", vec![])).come_back(3, returning("S2", vec![]));
+    let active: Vec<_> = world.cluster.agents.registered.values().map(|agent| agent.active).collect();
+    assert_eq!(active, [false, false]);
+    assert_eq!(world.cluster.will.weights(), world.registry.weights());
+    // A broken connection does not bring them back to work.
+    world.cluster.agent_exited(&pid(2));
+    world.settle();
+    world.come_back(2, returning("S1", vec![]));
+    world.stream(known()).status(1, "t1", TaskState::TaskKilled).acknowledge("t1", TaskState::TaskKilled);
+    world.cluster.reactivate_agent(&id("S0").into()).unwrap();
+    world.settle();
+    assert_eq!(world.cluster.reactivate_agent(&id("S2").into()), Err(OrderError::Gone(id("S2"))));
+    world.expect(expect![[r#"
+        agent comes back
+          deactivated S0
+        -> agent reregistered S0 missing=
+        -> agent drain mark_gone=false
+        agent comes back
+          deactivated S1
+        -> agent reregistered S1 missing=
+        agent comes back
+        -> agent shut down: Agent has been marked gone
+        agent comes back
+        -> agent reregistered S1 missing=
+        SUBSCRIBE
+        -> framework reregistered 0000
+        -> agent framework 0000 is f
+        -> agent framework 0000 is f
+        agent reports t1 TASK_KILLED
+        -> framework t1 TASK_KILLED (ack)
+          recovered used cpus:1; mem:64
+        ACKNOWLEDGE
+        -> agent acknowledge t1
+          activated S0
+    "#]]);
+}
+
+#[test]
+fn weights_of_the_flag_hold_when_the_registry_has_none() {
+    let weight = |role: &str, weight| WeightInfo { role: Some(role.into()), weight };
+    let rules = Rules { weights: vec![weight("a", 2.0)], ..rules() };
+    let first = World::new().failover_to(rules.clone());
+    assert_eq!(first.registry.weights(), Ok(vec![weight("a", 2.0)]));
+    assert_eq!(first.cluster.will.weights(), first.registry.weights());
+    let second = first.failover_to(Rules { weights: vec![weight("b", 3.0)], ..rules });
+    assert_eq!(second.registry.weights(), Ok(vec![weight("a", 2.0)]), "the registry's replace the flag's");
+}
+
+#[test]
+fn machines_stay_down_and_planned() {
+    let mut old = World::new();
+    old.agent(1, "cpus:1");
+    let plan = |ip: &str| {
+        let id = format!(r#"{{"hostname": "HOST", "ip": "{ip}"}}"#);
+        let json = format!(
+            r#"{{"windows": [{{"machine_ids": [{id}], "unavailability": {{"start": {{"nanoseconds": 7}}}}}}]}}"#
+        );
+        (
+            api::json::from_slice(id.as_bytes()).unwrap(),
+            Kind::UpdateSchedule(api::json::from_slice(json.as_bytes()).unwrap()),
+        )
+    };
+    let (machine, schedule) = plan("10.0.0.1");
+    old.cluster.decide(schedule);
+    old.settle();
+    assert_eq!(old.cluster.agents.get(&id("S0").into()).unwrap().unavailability, Some(unavailability(7)));
+    let mut world = old.failover();
+    world.reregister(1, vec![]);
+    let machines = Machines { ids: vec![machine] };
+    world.cluster.decide(Kind::StartMaintenance(machines.clone()));
+    world.settle();
+    world.agent(2, "cpus:1").reregister(1, vec![]);
+    let mut world = World { log: std::mem::take(&mut world.log), ..world.failover() };
+    world.agent(2, "cpus:1");
+    world.cluster.decide(Kind::StopMaintenance(machines));
+    world.settle();
+    world.agent(2, "cpus:1");
+    world.expect(expect![[r#"
+        agent comes back
+          unavailable from Some(7)
+        -> agent reregistered S0 missing=
+        -> agent shut down: Operator initiated 'Machine DOWN'
+        agent at 2
+        -> agent shut down: Machine is `DOWN`
+        agent comes back
+        -> agent shut down: Machine is `DOWN`
+        agent at 2
+        -> agent shut down: Machine is `DOWN`
+        agent at 2
+        -> agent registered S0
+    "#]]);
 }

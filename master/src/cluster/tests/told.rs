@@ -77,6 +77,7 @@ impl World {
                 m.framework_info.unwrap_or_default().name
             ),
             AgentMessage::CheckpointResources(_) => "checkpoint".into(),
+            AgentMessage::Drain(m) => format!("drain mark_gone={}", m.config.mark_gone()),
             AgentMessage::Acknowledge(m) => format!("acknowledge {}", m.task_id),
             AgentMessage::Shutdown(m) => format!("shut down: {}", m.message()),
         };
