@@ -52,14 +52,18 @@ pub(super) struct SimEnvironment {
 
 impl Environment for SimEnvironment {
     fn now(&self) -> Time {
-        self.world.upgrade().map_or(Time::EPOCH, |world| world.now())
+        self.world.upgrade().map_or(Time::EPOCH, |world| world.clock(self.node))
     }
 
     fn schedule(&self, after: Duration, owner: Option<Owner>, thunk: Box<dyn FnOnce() + Send>) -> Timer {
-        match self.world.upgrade() {
-            Some(world) => world.schedule_for(owner, after, thunk),
-            None => Timer::never(),
-        }
+        let Some(world) = self.world.upgrade() else { return Timer::never() };
+        let (weak, node, life) = (self.world.clone(), self.node, self.life);
+        let due = move || {
+            if let Some(world) = weak.upgrade() {
+                world.on_node(node, life, thunk);
+            }
+        };
+        world.schedule_for(owner, world.span(node, after), Box::new(due))
     }
 
     fn seed(&self, upid: &Upid) -> u64 {

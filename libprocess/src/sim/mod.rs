@@ -2,16 +2,21 @@
 //!
 //! Nothing here is concurrent. At each step a seeded generator picks one of the processes that have something
 //! to do, and it serves one event; when none has, the clock jumps to the next timer. Messages between nodes
-//! travel through a network that delays, loses and duplicates them, that can be partitioned, and whose nodes
-//! can crash. What happens is written to a log: the same seed gives the same log, byte for byte.
+//! travel through a network that delays, loses and duplicates them, that can be partitioned, and whose links can
+//! come and go. Nodes can crash, stop for a while, have clocks that run at their own speed, and slow disks. What
+//! happens is written to a log: the same seed gives the same log, byte for byte.
 
 mod arena;
+mod connections;
+mod flapping;
 mod log;
+mod machine;
 mod network;
 mod requests;
 mod transport;
 mod world;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +31,7 @@ use crate::process::Process;
 use crate::time::Time;
 use crate::upid::{Address, Id, Pid, Upid};
 
+pub use machine::Clock;
 pub use network::Network;
 use world::World;
 
@@ -196,12 +202,46 @@ impl Simulation {
         self.world.restart(node.0);
     }
 
+    /// Stops a node as SIGSTOP stops a process: nothing there is served and no timer ends, while what is sent to it
+    /// arrives and waits. Its clock runs on. Who is linked to it hears after some seconds that it does not answer.
+    pub fn stop(&mut self, node: SimNode) {
+        self.world.stop(node.0);
+    }
+
+    /// Lets a stopped node go on, as SIGCONT does: everything that waited comes at once, in the order it came due or
+    /// arrived. Does nothing to one that is not stopped.
+    pub fn go_on(&mut self, node: SimNode) {
+        self.world.go_on(node.0);
+    }
+
+    /// Whether a node is stopped.
+    pub fn is_stopped(&self, node: SimNode) -> bool {
+        self.world.state.lock().is_stopped(node.0)
+    }
+
+    /// A node's clock, which can be set, and run at a speed of its own. It stays as it is over the
+    /// node's crashes.
+    pub fn clock(&mut self, node: SimNode) -> Clock<'_> {
+        Clock::new(&self.world, node)
+    }
+
+    /// What a node's clock says.
+    pub fn now_at(&self, node: SimNode) -> Time {
+        self.world.clock(node.0)
+    }
+
+    /// What is done off the actors of a node ([`Context::blocking`]), as reading and writing disks is, takes a time
+    /// drawn from this range, by the world's clock; from 50 µs to 2 ms where nothing is said.
+    pub fn blocking_takes(&mut self, node: SimNode, range: Range<Duration>) {
+        self.world.set_blocking(node.0, range);
+    }
+
     /// Whether a node is up.
     pub fn is_up(&self, node: SimNode) -> bool {
         self.world.inner(node.0).is_some()
     }
 
-    /// The virtual time.
+    /// The virtual time, as the world's clock tells it.
     pub fn now(&self) -> Time {
         self.world.now()
     }

@@ -8,29 +8,26 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::SimNode;
+use super::flapping::Flapping;
 use super::world::{State, World};
 use crate::message::Message;
+use crate::node::NodeInner;
 use crate::time::Time;
 use crate::upid::{Address, Upid};
-
-/// How often a link asks whether the other side is there, and how often in vain before it is given up: as
-/// the native link does.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
-const PROBES_IN_VAIN: u32 = 4;
 
 /// When a connection tries again what did not get through: links and ends are told or the connection is lost,
 /// as over TCP.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 
-/// How long a node that is down takes to refuse a connection: its system answers for it.
-const REFUSED_AFTER: Duration = Duration::from_millis(1);
-
 pub(super) struct NetworkState {
     latency: Range<Duration>,
+    /// Of directed pairs of nodes that are nearer or farther than others.
+    latency_between: BTreeMap<(usize, usize), Range<Duration>>,
     loss: f64,
     duplication: f64,
     /// Directed pairs of nodes that do not reach each other.
     cut: BTreeSet<(usize, usize)>,
+    pub(super) flapping: Flapping,
     /// Wire names of which the next message is lost.
     drop_next: BTreeMap<String, u32>,
     /// When the last packet of each directed pair arrives: one connection keeps its order.
@@ -41,49 +38,25 @@ impl Default for NetworkState {
     fn default() -> Self {
         NetworkState {
             latency: Duration::from_micros(100)..Duration::from_millis(5),
+            latency_between: BTreeMap::new(),
             loss: 0.0,
             duplication: 0.0,
             cut: BTreeSet::new(),
+            flapping: Flapping::default(),
             drop_next: BTreeMap::new(),
             last_arrival: BTreeMap::new(),
         }
     }
 }
 
-/// Who is linked to whose process.
-#[derive(Default)]
-pub(super) struct Links {
-    /// Process, and the nodes where somebody linked to it.
-    pub(super) to_process: BTreeMap<Upid, BTreeSet<usize>>,
-    /// Node and peer with a connection between them, and its number: probes of an earlier one do not speak
-    /// for it.
-    connected: BTreeMap<(usize, usize), u64>,
-    n_connections: u64,
-}
-
-impl Links {
-    fn is_connected(&self, node: usize, peer: usize, number: u64) -> bool {
-        self.connected.get(&(node, peer)) == Some(&number)
+impl NetworkState {
+    pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.contains(&(from, to)) || self.flapping.is_down(from, to)
     }
 
-    /// A node has crashed: nobody there is linked to any more, and nobody there links.
-    pub(super) fn forget(&mut self, node: usize, address: Address) {
-        self.to_process.retain(|upid, linkers| {
-            linkers.remove(&node);
-            upid.address() != address && !linkers.is_empty()
-        });
-        self.connected.retain(|(watcher, _), _| *watcher != node);
+    fn latency(&self, from: usize, to: usize) -> Range<Duration> {
+        self.latency_between.get(&(from, to)).unwrap_or(&self.latency).clone()
     }
-}
-
-/// Whom a connection is watched for, and what it was when it was made.
-#[derive(Clone, Copy)]
-struct Probe {
-    node: usize,
-    life: u64,
-    peer: usize,
-    peer_life: u64,
-    number: u64,
 }
 
 /// What may travel from node to node.
@@ -107,6 +80,14 @@ impl<'a> Network<'a> {
     pub fn latency(&mut self, range: Range<Duration>) -> &mut Self {
         assert!(range.start < range.end, "an empty range of latencies: {range:?}");
         self.world.state.lock().network.latency = range;
+        self
+    }
+
+    /// As [`latency`](Self::latency), for what `from` sends to `to` only; the general range does not hold for them any
+    /// more.
+    pub fn latency_between(&mut self, from: SimNode, to: SimNode, range: Range<Duration>) -> &mut Self {
+        assert!(range.start < range.end, "an empty range of latencies: {range:?}");
+        self.world.state.lock().network.latency_between.insert((from.0, to.0), range);
         self
     }
 
@@ -147,10 +128,18 @@ impl<'a> Network<'a> {
         self
     }
 
-    /// Mends every cut. Loss and latency stay as they are.
+    /// From now on the link between two nodes comes and goes: it is cut both ways for a time drawn from `down`, carries
+    /// again for a time drawn from `up`, and so on, until [`heal`](Self::heal).
+    pub fn flap(&mut self, a: SimNode, b: SimNode, down: Range<Duration>, up: Range<Duration>) -> &mut Self {
+        self.world.flap(a.0, b.0, down, up);
+        self
+    }
+
+    /// Mends every cut, and ends all flapping. Loss and latency stay as they are.
     pub fn heal(&mut self) -> &mut Self {
         let mut state = self.world.state.lock();
         state.network.cut.clear();
+        state.network.flapping.end();
         let now = state.now();
         state.log.note(now, format_args!("network healed"));
         self
@@ -158,8 +147,8 @@ impl<'a> Network<'a> {
 }
 
 impl State {
-    fn reaches(&self, from: usize, to: usize) -> bool {
-        self.nodes[to].inner.is_some() && !self.network.cut.contains(&(from, to))
+    pub(super) fn reaches(&self, from: usize, to: usize) -> bool {
+        self.nodes[to].inner.is_some() && !self.network.is_cut(from, to)
     }
 }
 
@@ -169,7 +158,7 @@ impl World {
         let mut state = self.state.lock();
         let Some(to) = state.node_at(to) else { return };
         let life = state.nodes[to].life;
-        if state.network.cut.contains(&(from, to)) {
+        if state.network.is_cut(from, to) {
             drop(state);
             self.try_again(from, to, life, packet);
             return;
@@ -201,7 +190,7 @@ impl World {
             }
         }
         for packet in packets {
-            let latency = state.network.latency.clone();
+            let latency = state.network.latency(from, to);
             let takes =
                 state.rng.random_range(latency.start.as_nanos() as u64..latency.end.as_nanos() as u64);
             let now = state.now();
@@ -223,6 +212,7 @@ impl World {
         }
     }
 
+    /// At a node that is stopped it waits: the system there takes it all the same.
     fn arrive(self: &Arc<Self>, from: usize, to: usize, life: u64, packet: Packet) {
         let (inner, sender) = {
             let state = self.state.lock();
@@ -237,6 +227,16 @@ impl World {
             (state.nodes[to].inner.clone(), state.nodes[from].address)
         };
         let Some(inner) = inner else { return };
+        let world = Arc::downgrade(self);
+        let taken = move || {
+            if let Some(world) = world.upgrade() {
+                world.take(&inner, from, sender, to, packet);
+            }
+        };
+        self.on_node(to, life, Box::new(taken));
+    }
+
+    fn take(self: &Arc<Self>, inner: &NodeInner, from: usize, sender: Address, to: usize, packet: Packet) {
         match packet {
             Packet::Message { from, to, name, body } => {
                 inner.deliver(to.id(), from, &name, body.into(), None);
@@ -276,103 +276,5 @@ impl World {
             }
         };
         self.schedule(RETRY_EVERY, Box::new(again));
-    }
-
-    /// Sees to a connection from `node` to a peer, a new one if `reconnect`, and watches it.
-    pub(super) fn connect(self: &Arc<Self>, node: usize, life: u64, address: Address, reconnect: bool) {
-        let mut state = self.state.lock();
-        let Some(peer) = state.node_at(address) else {
-            drop(state);
-            self.refuse(node, life, address);
-            return;
-        };
-        if state.links.connected.contains_key(&(node, peer)) && !reconnect {
-            return;
-        }
-        let both_ways = [(node, peer), (peer, node)];
-        let is_cut = both_ways.iter().any(|way| state.network.cut.contains(way));
-        if state.nodes[peer].inner.is_none() && !is_cut {
-            state.links.connected.remove(&(node, peer));
-            drop(state);
-            self.refuse(node, life, address);
-            return;
-        }
-        state.links.n_connections += 1;
-        let number = state.links.n_connections;
-        state.links.connected.insert((node, peer), number);
-        let probe = Probe { node, life, peer, peer_life: state.nodes[peer].life, number };
-        drop(state);
-        self.probe(probe, 0);
-    }
-
-    fn refuse(self: &Arc<Self>, node: usize, life: u64, address: Address) {
-        let world = Arc::downgrade(self);
-        let refused = move || {
-            if let Some(world) = world.upgrade() {
-                world.give_up(node, life, address);
-            }
-        };
-        self.schedule(REFUSED_AFTER, Box::new(refused));
-    }
-
-    fn probe(self: &Arc<Self>, probe: Probe, in_vain: u32) {
-        let world = Arc::downgrade(self);
-        let next = move || {
-            let Some(world) = world.upgrade() else { return };
-            let Probe { node, life, peer, peer_life, number } = probe;
-            let (there, same, address) = {
-                let state = world.state.lock();
-                if !state.links.is_connected(node, peer, number) {
-                    return;
-                }
-                let there = state.reaches(node, peer) && state.reaches(peer, node);
-                (there, state.nodes[peer].life == peer_life, state.nodes[peer].address)
-            };
-            let in_vain = if there { 0 } else { in_vain + 1 };
-            // A peer that has started again answers, but knows nothing of the connection.
-            if in_vain >= PROBES_IN_VAIN || (there && !same) {
-                world.state.lock().links.connected.remove(&(node, peer));
-                world.give_up(node, life, address);
-            } else {
-                world.probe(probe, in_vain);
-            }
-        };
-        self.schedule(PROBE_EVERY, Box::new(next));
-    }
-
-    fn give_up(self: &Arc<Self>, node: usize, life: u64, peer: Address) {
-        if self.is_alive(node, life)
-            && let Some(inner) = self.inner(node)
-        {
-            {
-                let mut state = self.state.lock();
-                let (now, address) = (state.now(), state.nodes[node].address);
-                state.log.note(now, format_args!("connection from {address} to {peer} lost"));
-            }
-            inner.connection_lost(peer);
-        }
-    }
-
-    /// A node went down: whoever it reaches learns from its system within a round trip.
-    pub(super) fn peer_lost(self: &Arc<Self>, node: usize) {
-        let (watchers, address) = {
-            let mut state = self.state.lock();
-            let address = state.nodes[node].address;
-            state.links.forget(node, address);
-            let watchers: Vec<(usize, u64)> = state
-                .links
-                .connected
-                .keys()
-                .filter(|(watcher, peer)| *peer == node && !state.network.cut.contains(&(node, *watcher)))
-                .map(|(watcher, _)| (*watcher, state.nodes[*watcher].life))
-                .collect();
-            for (watcher, _) in &watchers {
-                state.links.connected.remove(&(*watcher, node));
-            }
-            (watchers, address)
-        };
-        for (watcher, life) in watchers {
-            self.refuse(watcher, life, address);
-        }
     }
 }

@@ -17,6 +17,8 @@ type Task = Pin<Box<dyn std::future::Future<Output = ()> + Send>>;
 /// A request on its way through a node.
 struct Answering {
     world: Weak<World>,
+    node: usize,
+    life: u64,
     task: Mutex<Option<Task>>,
 }
 
@@ -35,7 +37,14 @@ impl Wake for Answering {
     fn wake(self: Arc<Self>) {
         // Not from within whoever brings the value: in its turn, as everything here.
         if let Some(world) = self.world.upgrade() {
-            world.schedule(Duration::ZERO, Box::new(move || self.go_on()));
+            let (node, life) = (self.node, self.life);
+            let weak = self.world.clone();
+            let go_on = move || {
+                if let Some(world) = weak.upgrade() {
+                    world.on_node(node, life, Box::new(move || self.go_on()));
+                }
+            };
+            world.schedule(Duration::ZERO, Box::new(go_on));
         }
     }
 }
@@ -60,8 +69,9 @@ impl World {
                 promise.set(response);
             }
         };
-        let answering = Answering { world: Arc::downgrade(self), task: Mutex::new(Some(Box::pin(task))) };
-        Arc::new(answering).go_on();
+        let task: Mutex<Option<Task>> = Mutex::new(Some(Box::pin(task)));
+        let answering = Arc::new(Answering { world: Arc::downgrade(self), node, life, task });
+        self.on_node(node, life, Box::new(move || answering.go_on()));
         future
     }
 }

@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng};
 
 use super::arena::{SimArena, SimEnvironment};
+use super::connections::Links;
 use super::log::Log;
-use super::network::{Links, NetworkState};
+use super::machine::Machine;
+use super::network::NetworkState;
 use super::transport::SimTransport;
 use crate::clock::{self, Owner, Timer, TimerTable};
 use crate::context::Rng;
@@ -39,7 +41,7 @@ pub(super) struct State {
     pub(super) nodes: Vec<NodeState>,
     processes: BTreeMap<u64, Slot>,
     next_key: u64,
-    runnable: Vec<u64>,
+    pub(super) runnable: Vec<u64>,
     pub(super) network: NetworkState,
     pub(super) links: Links,
     pub(super) log: Log,
@@ -52,6 +54,7 @@ pub(super) struct NodeState {
     pub(super) life: u64,
     /// `None` while it is down.
     pub(super) inner: Option<Arc<NodeInner>>,
+    pub(super) machine: Machine,
 }
 
 struct Slot {
@@ -90,7 +93,8 @@ impl World {
                 state.nodes.iter().all(|node| node.address != address),
                 "two nodes cannot share the address {address}"
             );
-            state.nodes.push(NodeState { address, delegate, life: 0, inner: None });
+            let machine = Machine::new(state.now);
+            state.nodes.push(NodeState { address, delegate, life: 0, inner: None, machine });
             state.nodes.len() - 1
         };
         self.restart(index);
@@ -120,9 +124,10 @@ impl World {
 
     pub(super) fn crash(self: &Arc<Self>, node: usize) {
         let mut gone = Vec::new();
-        let inner = {
+        let (inner, stopped) = {
             let mut state = self.state.lock();
             let Some(inner) = state.nodes[node].inner.take() else { return };
+            let stopped = World::forget_stopped(&mut state, node);
             let keys: Vec<u64> =
                 state.processes.iter().filter(|(_, slot)| slot.node == node).map(|(key, _)| *key).collect();
             for key in keys {
@@ -133,7 +138,7 @@ impl World {
             state.runnable = runnable;
             let (now, address) = (state.now, state.nodes[node].address);
             state.log.note(now, format_args!("node {address} crashed"));
-            inner
+            (inner, stopped)
         };
         for slot in &gone {
             if let Some(upid) = &slot.upid {
@@ -141,18 +146,20 @@ impl World {
             }
         }
         // Promises are abandoned here, without the world locked: who waits for them may post.
-        drop(gone);
+        drop((gone, stopped));
         drop(inner);
         self.peer_lost(node);
     }
 
     /// Breaks the cycles between the world, its nodes and their processes.
     pub(super) fn dissolve(&self) {
-        let (nodes, processes) = {
+        let (nodes, stopped, processes) = {
             let mut state = self.state.lock();
             state.runnable.clear();
             let nodes: Vec<_> = state.nodes.iter_mut().filter_map(|node| node.inner.take()).collect();
-            (nodes, std::mem::take(&mut state.processes))
+            let all = 0..state.nodes.len();
+            let stopped: Vec<_> = all.map(|node| World::forget_stopped(&mut state, node)).collect();
+            (nodes, stopped, std::mem::take(&mut state.processes))
         };
         for slot in processes.values() {
             if let Some(upid) = &slot.upid {
@@ -161,6 +168,7 @@ impl World {
         }
         let timers = self.timers.lock().take();
         drop(timers);
+        drop(stopped);
         drop(processes);
         drop(nodes);
     }
@@ -260,20 +268,6 @@ impl World {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash
-    }
-
-    /// Work off the actor takes a while here too; if the node crashes first, it was never done.
-    pub(super) fn blocking(self: &Arc<Self>, node: usize, life: u64, work: Box<dyn FnOnce() + Send>) {
-        let takes = Duration::from_micros(self.state.lock().rng.random_range(50..2_000));
-        let world = Arc::downgrade(self);
-        self.schedule(
-            takes,
-            Box::new(move || {
-                if world.upgrade().is_some_and(|world| world.is_alive(node, life)) {
-                    work();
-                }
-            }),
-        );
     }
 
     pub(super) fn is_alive(&self, node: usize, life: u64) -> bool {
@@ -420,8 +414,14 @@ impl State {
             && slot.cell.is_some()
         {
             slot.runnable = true;
-            self.runnable.push(key);
+            let node = slot.node;
+            self.runnable_of(node).push(key);
         }
+    }
+
+    /// The node of a process.
+    pub(super) fn node_of(&self, key: u64) -> Option<usize> {
+        self.processes.get(&key).map(|slot| slot.node)
     }
 
     pub(super) fn node_at(&self, address: Address) -> Option<usize> {
