@@ -3,6 +3,7 @@
 //!
 //! `KILLS=5000 cargo test -p mesos-master --test kills -- --nocapture` kills it as often as one likes; `KILLS_SEED=7`
 //! says when.
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 #![allow(clippy::disallowed_methods, reason = "a test waits with a deadline")]
 
 use std::collections::VecDeque;
