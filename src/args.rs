@@ -25,10 +25,23 @@ pub(crate) enum FlagError {
 /// What clap knows of a flag.
 struct Known {
     boolean: bool,
-    /// Its value is a path, so that `file://` in front of it names the file, not its content.
-    is_path: bool,
+    file: File,
     many: bool,
 }
+
+/// What `file://` in front of a value means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum File {
+    /// The file's content is the value.
+    Content,
+    /// The value is the path of a file, and this is that path.
+    Path,
+    /// Whoever gets the value knows what it means.
+    Known,
+}
+
+/// Flags that know themselves what `file://` means: this file is read again while the program runs.
+const KNOW_FILES: &[&str] = &["master"];
 
 /// Flags whose value is the path of a file, so that the file is not read here.
 const PATHS: &[&str] = &["credentials", "credential", "http_credentials", "jwt_secret_key", "whitelist"];
@@ -122,7 +135,12 @@ fn known(command: &Command) -> BTreeMap<String, Known> {
         let name = arg.get_long()?;
         let boolean = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
         let many = matches!(arg.get_action(), ArgAction::Append);
-        Some((canonical(name), Known { boolean, is_path: PATHS.contains(&name), many }))
+        let file = match name {
+            name if PATHS.contains(&name) => File::Path,
+            name if KNOW_FILES.contains(&name) => File::Known,
+            _ => File::Content,
+        };
+        Some((canonical(name), Known { boolean, file, many }))
     });
     flags.collect()
 }
@@ -134,8 +152,8 @@ fn argument(name: &str, value: Option<String>, flag: &Known) -> Result<String, F
     let Some(value) = value else {
         return Ok(if flag.boolean { format!("--{name}=true") } else { format!("--{name}") });
     };
-    let value = match value.strip_prefix("file://") {
-        Some(path) if flag.is_path => path.to_owned(),
+    let value = match value.strip_prefix("file://").filter(|_| flag.file != File::Known) {
+        Some(path) if flag.file == File::Path => path.to_owned(),
         Some(path) => match std::fs::read_to_string(path) {
             Ok(content) => content.trim_end().to_owned(),
             Err(error) => {
@@ -170,6 +188,7 @@ mod tests {
             .arg(Arg::new("port").long("port"))
             .arg(Arg::new("role_sorter").long("role_sorter").alias("user_sorter"))
             .arg(Arg::new("credentials").long("credentials"))
+            .arg(Arg::new("master").long("master"))
             .arg(boolean)
     }
 
@@ -223,6 +242,7 @@ mod tests {
         let arg = format!("--port=file://{}", path.display());
         assert_eq!(check(&[&arg], &[]).unwrap(), ["--port=5055"]);
         assert_eq!(check(&["--credentials=file:///c"], &[]).unwrap(), ["--credentials=/c"]);
+        assert_eq!(check(&["--master=file:///m"], &[]).unwrap(), ["--master=file:///m"]);
         assert!(matches!(check(&["--port=file:///no/such"], &[]), Err(FlagError::File { .. })));
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use detector::Masters;
 
 use crate::values;
 
@@ -14,7 +15,7 @@ use crate::values;
   mesos pi                                   compute π on a cluster started for the purpose
   mesos local --agents 3                     a whole cluster in this process, until Ctrl-C
   mesos master --work_dir=/var/lib/mesos     a master on port 5050
-  mesos agent --master=m1:5050 --work_dir=/var/lib/mesos
+  mesos agent --master=m1:5050,m2:5050,m3:5050 --work_dir=/var/lib/mesos
   mesos execute --master=m1:5050 --name=hello --command='echo hello'
 
 Flags bear Mesos's names; dashes are as good as underscores, and MESOS_WORK_DIR in the environment as good as
@@ -208,13 +209,15 @@ pub(crate) struct MasterFlags {
 
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
-  mesos agent --master=m1:5050 --work_dir=/var/lib/mesos
+  mesos agent --master=m1:5050,m2:5050,m3:5050 --work_dir=/var/lib/mesos
+  mesos agent --master=file:///etc/mesos/masters --work_dir=/var/lib/mesos
   mesos agent --master=m1:5050 --work_dir=/tmp/a1 --port=5052 --resources='cpus:4;mem:8192;ports:[31000-32000]'
   mesos agent --master=m1:5050 --work_dir=/tmp/a1 --attributes='rack:a1;os:linux'")]
 pub(crate) struct AgentFlags {
-    /// The master, as host:port.
-    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
-    pub(crate) master: String,
+    /// The masters, any of which tells who leads: m1:5050,m2:5050,m3:5050. Or a file that names them, read again every
+    /// 5 s: file:///etc/mesos/masters.
+    #[arg(long = "master", value_name = "HOST:PORT,…", value_parser = values::masters)]
+    pub(crate) master: Masters,
     /// Where sandboxes and checkpoints lie. Nothing else may clean it.
     #[arg(long = "work_dir", value_name = "DIR")]
     pub(crate) work_dir: PathBuf,
@@ -237,7 +240,8 @@ pub(crate) struct AgentFlags {
     /// A fault domain: {"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}.
     #[arg(long = "domain", value_name = "JSON")]
     pub(crate) domain: Option<String>,
-    /// The span the first waits between attempts to register are drawn from; at most 1mins.
+    /// The span that the wait before the first attempt to register is drawn from, unless the master that leads names
+    /// a shorter one; it doubles with each attempt, up to 1mins. At most 1mins.
     #[arg(long = "registration_backoff_factor", default_value = "1secs", value_parser = values::duration)]
     pub(crate) registration_backoff_factor: Duration,
     /// How long an executor may take from launch to registration.
@@ -305,7 +309,7 @@ pub(crate) struct LocalFlags {
 #[command(after_help = "Examples:
   mesos pi
   mesos pi --tasks 100 --points 50000000
-  mesos pi --master m1:5050
+  mesos pi --master m1:5050,m2:5050,m3:5050
 
 The last line on stdout is the result: pi = 3.14159 ± 0.00026 (20 tasks, 40000000 points, 1.2 s)")]
 pub(crate) struct PiFlags {
@@ -318,9 +322,10 @@ pub(crate) struct PiFlags {
     /// Where the random numbers begin. The same seed gives the same π, however the work is split.
     #[arg(long = "seed", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The cluster to run on; by default one is started in this process for the purpose.
-    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
-    pub(crate) master: Option<String>,
+    /// The masters of the cluster to run on, m1:5050,m2:5050,m3:5050, or a file that names them,
+    /// file:///etc/mesos/masters; by default a cluster is started in this process for the purpose.
+    #[arg(long = "master", value_name = "HOST:PORT,…", value_parser = values::masters)]
+    pub(crate) master: Option<Masters>,
     /// What is logged to stderr: INFO, WARNING or ERROR.
     #[arg(long = "logging_level", value_name = "LEVEL", default_value = "ERROR", value_parser = ["INFO", "WARNING", "ERROR"])]
     pub(crate) logging_level: String,
@@ -330,7 +335,7 @@ pub(crate) struct PiFlags {
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   mesos particles --count 1000000 --plot landing.svg
-  mesos particles --input parabolas.csv --tasks 8 --master m1:5050
+  mesos particles --input parabolas.csv --tasks 8 --master m1:5050,m2:5050,m3:5050
   mesos particles generate --count 1000000 --seed 7 --out parabolas.csv
 
 Each line of the input is a parabola `a,b,c`: y = a·x² + b·x + c. A particle lands where its parabola's larger
@@ -358,9 +363,10 @@ pub(crate) struct ParticlesFlags {
     #[arg(long = "strict", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value_t = false, action = ArgAction::Set)]
     pub(crate) strict: bool,
-    /// The cluster to run on; by default one is started in this process for the purpose.
-    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
-    pub(crate) master: Option<String>,
+    /// The masters of the cluster to run on, m1:5050,m2:5050,m3:5050, or a file that names them,
+    /// file:///etc/mesos/masters; by default a cluster is started in this process for the purpose.
+    #[arg(long = "master", value_name = "HOST:PORT,…", value_parser = values::masters)]
+    pub(crate) master: Option<Masters>,
     /// What is logged to stderr: INFO, WARNING or ERROR.
     #[arg(long = "logging_level", value_name = "LEVEL", default_value = "ERROR", value_parser = ["INFO", "WARNING", "ERROR"])]
     pub(crate) logging_level: String,
@@ -385,13 +391,14 @@ pub(crate) enum ParticlesCommand {
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   mesos execute --master=m1:5050 --name=hello --command='echo hello'
-  mesos execute --master=m1:5050 --name=ls --no-shell --command=/bin/ls --argv=/bin/ls --argv=-l
+  mesos execute --master=m1:5050,m2:5050,m3:5050 --name=ls --no-shell --command=/bin/ls --argv=/bin/ls --argv=-l
 
 Exits with 0 when the task finishes, with 1 when it does not.")]
 pub(crate) struct ExecuteFlags {
-    /// The cluster to run on.
-    #[arg(long = "master", value_name = "HOST:PORT", value_parser = values::host_port)]
-    pub(crate) master: String,
+    /// The masters of the cluster to run on, m1:5050,m2:5050,m3:5050, or a file that names them,
+    /// file:///etc/mesos/masters.
+    #[arg(long = "master", value_name = "HOST:PORT,…", value_parser = values::masters)]
+    pub(crate) master: Masters,
     /// The name of the task.
     #[arg(long = "name", default_value = "command")]
     pub(crate) name: String,

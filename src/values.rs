@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use detector::{InvalidMasters, Masters};
+
 /// `15secs`, `1.5mins`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     api::duration::parse(text).map_err(|error| error.to_string())
@@ -12,16 +14,15 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     api::byte_size::parse(text).map_err(|error| error.to_string())
 }
 
-/// `host:port`, or a host alone, which means port 5050.
-pub(crate) fn host_port(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let (host, port) = text.rsplit_once(':').unwrap_or((text, "5050"));
-    if host.is_empty() {
-        return Err(format!("`{text}` names no host; write host:port, for example 127.0.0.1:5050"));
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(format!("{host}:{port}")),
-        _ => Err(format!("`{port}` is no port; write host:port, for example 127.0.0.1:5050")),
+/// `m1:5050,m2:5050,m3:5050`, or a file that says so. The file has to be right now; it is read again later.
+pub(crate) fn masters(text: &str) -> Result<Masters, String> {
+    let masters: Masters = text.parse().map_err(|error: InvalidMasters| error.to_string())?;
+    match masters.read() {
+        Ok(_) => Ok(masters),
+        Err(error) => Err(match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        }),
     }
 }
 
@@ -30,10 +31,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_master_is_named_by_host_and_port_and_5050_goes_without_saying() {
-        assert_eq!(host_port("m1").as_deref(), Ok("m1:5050"));
-        assert_eq!(host_port("10.0.0.1:99").as_deref(), Ok("10.0.0.1:99"));
-        assert!(host_port(":5050").is_err());
-        assert!(host_port("m1:http").is_err());
+    fn masters_are_named_by_host_and_port_or_in_a_file() {
+        assert_eq!(masters("m1,m2:99").map(|it| it.to_string()).as_deref(), Ok("m1:5050,m2:99"));
+        assert!(masters(":5050").is_err());
+        assert!(masters("zk://m1:2181/mesos").unwrap_err().contains("m1:5050,m2:5050,m3:5050"));
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("file://{}/masters", directory.path().display());
+        assert!(masters(&file).unwrap_err().contains("cannot read the masters"));
+        std::fs::write(directory.path().join("masters"), "m1\nm2\n").unwrap();
+        assert_eq!(masters(&file).map(|it| it.to_string()), Ok(file));
     }
 }

@@ -1,6 +1,6 @@
 //! A whole framework: runs a few tasks that say hello, one after the other or side by side, and ends.
 //!
-//! `hello MASTER:PORT` is the scheduler; agents start the same program as the executor.
+//! `hello m1:5050,m2:5050,m3:5050` is the scheduler; agents start the same program as the executor.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use api::v1::{
     CommandInfo, ExecutorInfo, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskInfo, TaskState, TaskStatus,
 };
 use frameworks::driver::{
-    Executor, ExecutorCalls, ExecutorDriver, Outcome, Scheduler, SchedulerCalls, SchedulerDriver, node_facing,
+    Executor, ExecutorCalls, ExecutorDriver, Masters, Outcome, Scheduler, SchedulerCalls, SchedulerDriver,
+    node_facing,
 };
-use libprocess::Upid;
 
 /// What one task needs.
 const TASK: &str = "cpus:0.1;mem:16";
@@ -111,16 +111,16 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[String]) -> Result<Outcome, Box<dyn std::error::Error>> {
     match arguments.get(1).map(String::as_str) {
-        None => Err("usage: hello MASTER_IP:PORT".into()),
+        None => Err("usage: hello MASTER:PORT,...".into()),
         Some("--executor") => Ok(ExecutorDriver::run(Greeter)?),
-        Some(master) => {
+        Some(masters) => {
             let program = std::env::current_exe()?.display().to_string();
             let scheduler = Hello { program, n_launched: 0, n_finished: 0, n_tasks: 5 };
             let framework =
                 FrameworkInfo { user: "root".to_owned(), name: "hello".to_owned(), ..Default::default() };
-            let master: Upid = format!("master@{master}").parse()?;
-            let node = node_facing(&master)?;
-            let outcome = SchedulerDriver::start(&node, scheduler, framework, master)?.join();
+            let masters: Masters = masters.parse()?;
+            let node = node_facing(&masters)?;
+            let outcome = SchedulerDriver::start(&node, scheduler, framework, masters)?.join();
             // What was said last is still on its way to the master.
             node.shutdown().wait(Duration::from_secs(1))?;
             Ok(outcome)

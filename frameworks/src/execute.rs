@@ -8,7 +8,8 @@ use api::v1::{
     CommandInfo, Environment, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskInfo, TaskState, TaskStatus,
     environment, task_status,
 };
-use libprocess::{Node, Promise, SpawnError, Upid};
+use detector::Masters;
+use libprocess::{Node, Promise, SpawnError};
 
 use crate::driver::{Scheduler, SchedulerCalls, SchedulerDriver, refuse_for};
 use crate::work::Cancel;
@@ -85,11 +86,10 @@ pub enum Event {
     Connected(bool),
 }
 
-/// Runs a command on the cluster of `master`, as a framework on `node`, which the master must be able to
-/// reach. Tells `follow` what happens and returns the task's last status. Blocks until then.
+/// Runs a command on the cluster of `masters`, as a framework on `node`, which these must be able to reach. Tells `follow` what happens and returns the task's last status. Blocks until then.
 pub fn run(
     node: &Node,
-    master: Upid,
+    masters: impl Into<Masters>,
     options: Options,
     follow: impl FnMut(&Event) + Send + 'static,
     cancel: &Cancel,
@@ -111,7 +111,7 @@ pub fn run(
     });
     let scheduler =
         ExecuteScheduler { options, needed, follow: Box::new(follow), launched: false, done: Some(promise) };
-    let driver = SchedulerDriver::start(node, scheduler, framework, master)?;
+    let driver = SchedulerDriver::start(node, scheduler, framework, masters)?;
     let result = loop {
         match receiver.recv_timeout(CANCEL_POLL) {
             Ok(result) => break result,

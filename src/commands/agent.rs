@@ -18,7 +18,7 @@ pub(crate) fn run(flags: Box<AgentFlags>) -> anyhow::Result<ExitCode> {
     let agent_flags = agent_flags(&flags)?;
     let node = node(&flags.listen, flags.port, "slave(1)")?;
     let agent = agent::start(&node, agent_flags)?;
-    tracing::info!(address = %node.address(), master = flags.master, "agent up");
+    tracing::info!(address = %node.address(), master = %flags.master, "agent up");
     // The agent ends by itself when its master tells it to.
     wait_for(first([interrupted, agent.ended()]));
     agent.shut_down("the agent was told to stop");
@@ -31,7 +31,7 @@ pub(crate) fn run(flags: Box<AgentFlags>) -> anyhow::Result<ExitCode> {
 }
 
 fn agent_flags(flags: &AgentFlags) -> anyhow::Result<agent::Flags> {
-    let mut out = agent::Flags::new(flags.master.clone(), flags.work_dir.clone());
+    let mut out = agent::Flags::new(flags.master.to_string(), flags.work_dir.clone());
     out.resources = flags.resources.clone();
     out.attributes = flags.attributes.clone();
     out.default_role = flags.default_role.clone();

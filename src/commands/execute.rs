@@ -35,8 +35,8 @@ pub(crate) fn run(flags: ExecuteFlags) -> anyhow::Result<ExitCode> {
         user: None,
         role: flags.role,
     };
-    let place = Place::new(Some(&flags.master))?;
-    let status = execute::run(&place.node, place.master.clone(), options, follow, &place.cancel)?;
+    let place = Place::new(Some(flags.master))?;
+    let status = execute::run(&place.node, place.masters.clone(), options, follow, &place.cancel)?;
     Ok(if status.state() == TaskState::TaskFinished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -14,8 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
-use libprocess::{Future, Node, Promise, Upid};
+use libprocess::{Future, Node, Promise};
 
 use crate::cli::ListenFlags;
 use crate::version;
@@ -36,11 +35,6 @@ fn node(listen: &ListenFlags, port: u16, delegate: &str) -> anyhow::Result<Node>
     let node = builder.start()?;
     version::serve(&node)?;
     Ok(node)
-}
-
-/// The reference to the master at `host:port`.
-fn master_at(host_port: &str) -> anyhow::Result<Upid> {
-    format!("master@{host_port}").parse().with_context(|| format!("no master can be at `{host_port}`"))
 }
 
 /// Settled by the first Ctrl-C or SIGTERM. The second ends the program there and then.

@@ -32,7 +32,7 @@ pub(crate) fn run(flags: ParticlesFlags) -> anyhow::Result<ExitCode> {
             path
         }
     };
-    let place = Place::new(flags.master.as_deref())?;
+    let place = Place::new(flags.master)?;
     let options = particles::Options {
         input,
         tasks: flags.tasks.into(),
@@ -40,7 +40,7 @@ pub(crate) fn run(flags: ParticlesFlags) -> anyhow::Result<ExitCode> {
         executor: ExecutorCommand::this_program("particles-executor")?,
     };
     let summary =
-        particles::run(&place.node, place.master.clone(), options, OnStderr::new("bytes"), &place.cancel)?;
+        particles::run(&place.node, place.masters.clone(), options, OnStderr::new("bytes"), &place.cancel)?;
     drop(place);
     drop(scratch);
     for line in summary.malformed_lines() {

@@ -12,7 +12,7 @@ use crate::progress::OnStderr;
 
 pub(crate) fn run(flags: PiFlags) -> anyhow::Result<ExitCode> {
     logging::start(&flags.logging_level, false);
-    let place = Place::new(flags.master.as_deref())?;
+    let place = Place::new(flags.master)?;
     let options = pi::Options {
         tasks: flags.tasks.into(),
         points_per_task: flags.points,
@@ -20,7 +20,7 @@ pub(crate) fn run(flags: PiFlags) -> anyhow::Result<ExitCode> {
         executor: ExecutorCommand::this_program("pi-executor")?,
     };
     let summary =
-        pi::run(&place.node, place.master.clone(), options, OnStderr::new("points"), &place.cancel)?;
+        pi::run(&place.node, place.masters.clone(), options, OnStderr::new("points"), &place.cancel)?;
     // The cluster ends before the result is printed: whoever reads it finds nothing running any more.
     drop(place);
     println!("{summary}");

@@ -29,6 +29,15 @@ impl Backoff {
         wait
     }
 
+    /// How long to wait for the first attempt with a master that wants them spread over that time. With one that
+    /// does not say, there is none to wait for.
+    pub(super) fn spread_over(&self, spread: Duration, rng: &mut impl Rng) -> Duration {
+        match spread {
+            Duration::MAX => Duration::ZERO,
+            spread => spread.min(self.first).mul_f64(rng.random_range(0.0..=1.0)),
+        }
+    }
+
     /// Begins again with short waits.
     pub(super) fn reset(&mut self) {
         self.range = self.first;
@@ -51,5 +60,8 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next(&mut rng) <= Duration::from_millis(100));
+        assert_eq!(backoff.spread_over(Duration::MAX, &mut rng), Duration::ZERO);
+        assert!(backoff.spread_over(Duration::from_secs(9), &mut rng) <= Duration::from_millis(100));
+        assert!(backoff.spread_over(Duration::from_millis(9), &mut rng) <= Duration::from_millis(9));
     }
 }

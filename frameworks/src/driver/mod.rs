@@ -16,8 +16,9 @@ mod executor;
 mod outcome;
 mod scheduler;
 
-pub use address::node_facing;
+pub use address::{FacingError, node_facing};
 pub use backoff::REGISTRATION_BACKOFF_MAX;
+pub use detector::Masters;
 pub use executor::{
     EnvironmentError, Executor, ExecutorCalls, ExecutorDriver, ExecutorEnvironment, ExecutorError,
     ExecutorProcess, InvalidUpdate,

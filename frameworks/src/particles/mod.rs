@@ -19,7 +19,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use libprocess::{Node, Upid};
+use detector::Masters;
+use libprocess::Node;
 
 use crate::driver::{ExecutorError, Outcome};
 use crate::ledger::split;
@@ -110,11 +111,11 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Tallies a file on the cluster of `master`, as a framework on `node`, which the master must be able to
+/// Tallies a file on the cluster of `masters`, as a framework on `node`, which these must be able to
 /// reach. Blocks until it is done or cancelled; either way nothing is left running.
 pub fn run(
     node: &Node,
-    master: Upid,
+    masters: impl Into<Masters>,
     options: Options,
     progress: impl Progress,
     cancel: &Cancel,
@@ -125,7 +126,7 @@ pub fn run(
     let ranges = split(fingerprint.length(), tasks.max(1));
     let tasks = ranges.len() as u64;
     let job = ParticlesJob { path, fingerprint, n_tasks: tasks };
-    let finished = run_job(node, master, job, ranges, executor, Box::new(progress), cancel)?;
+    let finished = run_job(node, masters, job, ranges, executor, Box::new(progress), cancel)?;
     let mut tally = Tally::default();
     for (_, part) in finished.ledger.parts() {
         tally.append(part);

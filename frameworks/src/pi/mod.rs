@@ -12,7 +12,8 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use libprocess::{Node, Upid};
+use detector::Masters;
+use libprocess::Node;
 
 pub use estimate::Estimate;
 
@@ -76,11 +77,11 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Computes π on the cluster of `master`, as a framework on `node`, which the master must be able to reach.
+/// Computes π on the cluster of `masters`, as a framework on `node`, which these must be able to reach.
 /// Blocks until it is done or cancelled; either way nothing is left running.
 pub fn run(
     node: &Node,
-    master: Upid,
+    masters: impl Into<Masters>,
     options: Options,
     progress: impl Progress,
     cancel: &Cancel,
@@ -92,7 +93,7 @@ pub fn run(
     let ranges = split(points, tasks);
     let tasks = ranges.len() as u64;
     let job = PiJob { seed, points, points_per_task };
-    let finished = run_job(node, master, job, ranges, executor, Box::new(progress), cancel)?;
+    let finished = run_job(node, masters, job, ranges, executor, Box::new(progress), cancel)?;
     let inside = finished.ledger.parts().map(|(_, inside)| inside).sum();
     Ok(Summary {
         estimate: Estimate { inside, points },

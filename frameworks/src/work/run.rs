@@ -9,7 +9,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use api::v1::{CommandInfo, FrameworkInfo};
-use libprocess::{Node, Promise, SpawnError, Upid};
+use detector::Masters;
+use libprocess::{Node, Promise, SpawnError};
 
 use super::scheduler::WorkScheduler;
 use super::{Job, Progress};
@@ -104,10 +105,10 @@ pub(crate) struct Finished<J: Job> {
     pub(crate) tasks_failed: u64,
 }
 
-/// Has `job`, cut into `ranges`, computed by the cluster of `master`. Blocks until it is done.
+/// Has `job`, cut into `ranges`, computed by the cluster of `masters`. Blocks until it is done.
 pub(crate) fn run<J: Job>(
     node: &Node,
-    master: Upid,
+    masters: impl Into<Masters>,
     job: J,
     ranges: Vec<Range<u64>>,
     executor: ExecutorCommand,
@@ -122,7 +123,7 @@ pub(crate) fn run<J: Job>(
         let _ = sender.send(result.unwrap_or(Err(WorkError::Ended)));
     });
     let scheduler = WorkScheduler::new(job, ranges, executor, progress, promise);
-    let driver = SchedulerDriver::start(node, scheduler, framework, master)?;
+    let driver = SchedulerDriver::start(node, scheduler, framework, masters)?;
     let result = loop {
         match receiver.recv_timeout(CANCEL_POLL) {
             Ok(result) => break result,

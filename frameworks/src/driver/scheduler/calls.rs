@@ -189,13 +189,13 @@ impl<'a, S: Scheduler> SchedulerCalls<'a, S> {
 
     fn call(&mut self, kind: call::Type, complete: impl FnOnce(&mut api::v0::scheduler::Call)) {
         // `ended` is empty once the driver was stopped.
-        if !self.session.is_connected() || self.ended.is_none() {
+        let Some(master) = self.session.connected_to().filter(|_| self.ended.is_some()).cloned() else {
             tracing::debug!(?kind, "there is no master; dropped");
             return;
-        }
+        };
         let mut call = self.session.call(kind);
         complete(&mut call);
-        self.ctx.send(self.session.master().clone(), call);
+        self.ctx.send(master, call);
     }
 
     /// Tasks that were to be launched while there was no master.

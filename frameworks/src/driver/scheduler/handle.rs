@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::v1::FrameworkInfo;
+use detector::Masters;
 use libprocess::{Future, Node, Pid, SpawnError, Upid};
 
 use super::process::SchedulerProcess;
@@ -19,16 +20,17 @@ pub struct SchedulerDriver<S: Scheduler> {
 
 impl<S: Scheduler> SchedulerDriver<S> {
     /// Starts a scheduler on `node`, which has to listen where the master can reach it, and registers
-    /// `framework` with `master`.
+    /// `framework` with whichever of `masters` leads, now and later. One appointed master may be given by its
+    /// [`Upid`] alone.
     ///
     /// A framework that brings an id takes over from the scheduler that had it.
     pub fn start(
         node: &Node,
         scheduler: S,
         framework: FrameworkInfo,
-        master: Upid,
+        masters: impl Into<Masters>,
     ) -> Result<SchedulerDriver<S>, SpawnError> {
-        SchedulerDriver::start_with(node, scheduler, framework, master, SchedulerOptions::default())
+        SchedulerDriver::start_with(node, scheduler, framework, masters, SchedulerOptions::default())
     }
 
     /// [`start`](Self::start), with options.
@@ -36,10 +38,10 @@ impl<S: Scheduler> SchedulerDriver<S> {
         node: &Node,
         scheduler: S,
         framework: FrameworkInfo,
-        master: Upid,
+        masters: impl Into<Masters>,
         options: SchedulerOptions,
     ) -> Result<SchedulerDriver<S>, SpawnError> {
-        let (process, outcome) = SchedulerProcess::new(scheduler, framework, master, options);
+        let (process, outcome) = SchedulerProcess::new(scheduler, framework, masters, options);
         // A name never used before: the master must not take a scheduler that was restarted on the same
         // port for the one it knows.
         let id = format!("scheduler-{}", uuid::Uuid::new_v4());
@@ -60,7 +62,8 @@ impl<S: Scheduler> SchedulerDriver<S> {
         self.pid.dispatch(|process, ctx| process.with(ctx, f))
     }
 
-    /// Tells the driver which master leads now.
+    /// Tells the driver which master leads now: for programs that find out by themselves, and have appointed one at
+    /// the start.
     pub fn detected(&self, master: Upid) {
         self.pid.call(move |process, ctx| process.detected(master, ctx));
     }

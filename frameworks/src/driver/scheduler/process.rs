@@ -9,18 +9,27 @@ use api::internal::{
 };
 use api::v0::scheduler::call;
 use api::v1::{FrameworkId, FrameworkInfo, MasterInfo};
-use libprocess::{Context, Future, Process, Promise, Timer, Upid};
+use detector::{ComeBack, Detector, Leader, Masters};
+use libprocess::{Context, Future, Id, Pid, Process, Promise, Timer, Upid};
+use rand::Rng as _;
 
 use super::session::{Admission, Session};
 use super::{Scheduler, SchedulerCalls, SchedulerOptions};
 use crate::driver::Outcome;
 use crate::driver::backoff::Backoff;
 
+/// No master can send a driver away for longer than this.
+const COME_BACK_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// The actor behind a [`SchedulerDriver`](super::SchedulerDriver). Spawn it oneself only where there is no
 /// [`Node`](libprocess::Node), as in a simulation.
 pub struct SchedulerProcess<S: Scheduler> {
     scheduler: S,
     pub(super) session: Session,
+    masters: Masters,
+    /// None where the master is appointed.
+    detector: Option<Pid<Detector>>,
+    leader: Option<Leader>,
     options: SchedulerOptions,
     backoff: Backoff,
     retry: Option<Timer>,
@@ -38,12 +47,25 @@ impl<S: Scheduler> Process for SchedulerProcess<S> {
         ctx.install(Self::exited_executor);
         ctx.install(Self::executor_message);
         ctx.install(Self::framework_error);
-        self.subscribe(ctx);
+        ctx.install(Self::come_back);
+        self.detect(ctx);
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        if pid == self.session.master() && !self.session.is_aborted() {
-            self.disconnected(ctx);
+        if self.session.is_aborted() {
+            return;
+        }
+        if self.detector.as_ref().is_some_and(|detector| detector.upid() == pid) {
+            return self.abort(Some("its detector has ended".to_owned()), ctx);
+        }
+        if self.session.master() == Some(pid) && self.disconnected(ctx) {
+            self.register_soon(ctx);
+        }
+    }
+
+    fn finalize(&mut self, ctx: &mut Context<Self>) {
+        if let Some(detector) = &self.detector {
+            ctx.terminate(detector);
         }
     }
 }
@@ -53,13 +75,16 @@ impl<S: Scheduler> SchedulerProcess<S> {
     pub fn new(
         scheduler: S,
         framework: FrameworkInfo,
-        master: Upid,
+        masters: impl Into<Masters>,
         options: SchedulerOptions,
     ) -> (SchedulerProcess<S>, Future<Outcome>) {
         let (promise, future) = Promise::new();
         let process = SchedulerProcess {
             scheduler,
-            session: Session::new(master, framework),
+            session: Session::new(framework),
+            masters: masters.into(),
+            detector: None,
+            leader: None,
             backoff: Backoff::new(options.registration_backoff),
             options,
             retry: None,
@@ -78,17 +103,64 @@ impl<S: Scheduler> SchedulerProcess<S> {
         f(&mut self.scheduler, &mut calls)
     }
 
-    /// A master that leads was detected. The driver leaves the one it has.
+    /// Follows the leader from now on. Where it is appointed there is nothing to follow.
+    fn detect(&mut self, ctx: &mut Context<Self>) {
+        if let Some(leader) = self.masters.appointed() {
+            return self.leader_is(Some(leader), Duration::MAX, ctx);
+        }
+        let news =
+            ctx.defer(|process: &mut Self, (leader, spread), ctx| process.leader_is(leader, spread, ctx));
+        let told = move |leader, spread| {
+            // A driver that has ended follows nobody.
+            news.call((leader, spread));
+        };
+        match ctx.spawn(Id::prefix("detector"), Detector::new(self.masters.clone(), told)) {
+            Ok(detector) => {
+                ctx.link(&detector);
+                self.detector = Some(detector);
+            }
+            Err(error) => self.abort(Some(format!("it cannot follow the master: {error}")), ctx),
+        }
+    }
+
+    /// A master that leads was detected by whoever runs this driver. The driver leaves the one it has.
     pub fn detected(&mut self, master: Upid, ctx: &mut Context<Self>) {
-        if self.session.is_aborted() || master == *self.session.master() {
+        let leader = Masters::from(master).appointed();
+        if self.leader != leader {
+            self.leader_is(leader, Duration::MAX, ctx);
+        }
+    }
+
+    /// Another master leads, or none does, or the one that leads is there again.
+    fn leader_is(&mut self, leader: Option<Leader>, spread: Duration, ctx: &mut Context<Self>) {
+        if self.session.is_aborted() {
             return;
         }
-        self.session.follow(master);
-        if self.session.is_connected() {
-            return self.disconnected(ctx);
+        let before = std::mem::replace(&mut self.leader, leader);
+        let same = before.zip(self.leader.as_ref()).is_some_and(|(before, leader)| before.may_be(leader));
+        if same && self.session.is_connected() {
+            return;
         }
-        // The waits have grown while nobody answered; this one is known to be there.
-        self.register_soon(ctx);
+        // Calls made by `disconnected` are for neither.
+        self.disconnected(ctx);
+        self.session.follow(self.leader.as_ref().map(|leader| &leader.pid));
+        self.cancel_retry();
+        if self.leader.is_some() {
+            // The waits have grown while nobody answered; this one is known to be there.
+            self.backoff.reset();
+            let wait = self.backoff.spread_over(spread, ctx.rng());
+            self.retry_after(wait, ctx);
+        }
+    }
+
+    /// The master has too much to do.
+    fn come_back(&mut self, from: &Upid, message: ComeBack, ctx: &mut Context<Self>) {
+        let waiting = !self.session.is_connected() && !self.session.is_aborted();
+        if waiting && self.session.master() == Some(from) {
+            let after = Duration::from_millis(message.after_ms).min(COME_BACK_MAX);
+            let wait = after.mul_f64(ctx.rng().random_range(1.0..1.25));
+            self.retry_after(wait, ctx);
+        }
     }
 
     /// Asks to be registered, and asks again until the master answers.
@@ -96,7 +168,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
         if self.session.is_connected() || self.session.is_aborted() {
             return;
         }
-        let master = self.session.master().clone();
+        let Some(master) = self.session.master().cloned() else { return };
         // Each time: the link is gone once it broke.
         ctx.link(&master);
         ctx.send(&master, self.session.subscribe());
@@ -105,18 +177,25 @@ impl<S: Scheduler> SchedulerProcess<S> {
     }
 
     fn retry_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
-        if let Some(earlier) = self.retry.take() {
-            earlier.cancel();
-        }
+        self.cancel_retry();
         self.retry = Some(ctx.delay(wait, Self::subscribe));
     }
 
-    fn disconnected(&mut self, ctx: &mut Context<Self>) {
-        if self.session.lost() {
-            tracing::warn!(master = %self.session.master(), "the master is lost; registering again");
-            self.with(ctx, |scheduler, calls| scheduler.disconnected(calls));
-            self.register_soon(ctx);
+    fn cancel_retry(&mut self) {
+        if let Some(retry) = self.retry.take() {
+            retry.cancel();
         }
+    }
+
+    /// The master is lost; whether it was ours until now.
+    fn disconnected(&mut self, ctx: &mut Context<Self>) -> bool {
+        let was_connected = self.session.lost();
+        if was_connected {
+            let master = self.session.master().map(Upid::to_string).unwrap_or_default();
+            tracing::warn!(master, "the master is lost");
+            self.with(ctx, |scheduler, calls| scheduler.disconnected(calls));
+        }
+        was_connected
     }
 
     /// Not at once: a master whose process has just ended is not there yet.
@@ -150,9 +229,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
             return;
         }
         self.backoff.reset();
-        if let Some(retry) = self.retry.take() {
-            retry.cancel();
-        }
+        self.cancel_retry();
         self.with(ctx, |scheduler, calls| match admission {
             Admission::First(id) => scheduler.registered(calls, &id, &master),
             Admission::Again => scheduler.reregistered(calls, &master),
@@ -216,7 +293,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
     }
 
     fn framework_error(&mut self, from: &Upid, message: FrameworkErrorMessage, ctx: &mut Context<Self>) {
-        if self.session.is_aborted() || from != self.session.master() {
+        if self.session.is_aborted() || self.session.master() != Some(from) {
             return;
         }
         tracing::error!(reason = %message.message, "the master refuses this framework");
@@ -226,8 +303,8 @@ impl<S: Scheduler> SchedulerProcess<S> {
 
     /// Ends this driver. Unless another scheduler is to take over, the framework and all its tasks go too.
     pub(super) fn stop(&mut self, failover: bool, ctx: &mut Context<Self>) {
-        if self.session.is_connected() && !failover {
-            ctx.send(self.session.master().clone(), self.session.call(call::Type::Teardown));
+        if let Some(master) = self.session.connected_to().filter(|_| !failover) {
+            ctx.send(master, self.session.call(call::Type::Teardown));
         }
         self.finish(Outcome::Stopped);
         ctx.terminate_self();
@@ -235,15 +312,10 @@ impl<S: Scheduler> SchedulerProcess<S> {
 
     /// Calls nobody any more. Tasks go on running; the framework gets no offers.
     pub(super) fn abort(&mut self, reason: Option<String>, ctx: &mut Context<Self>) {
-        if self.session.is_connected()
-            && let Some(id) = self.session.framework_id()
-        {
-            let message = DeactivateFrameworkMessage { framework_id: id.clone() };
-            ctx.send(self.session.master().clone(), message);
+        if let (Some(master), Some(id)) = (self.session.connected_to(), self.session.framework_id()) {
+            ctx.send(master, DeactivateFrameworkMessage { framework_id: id.clone() });
         }
-        if let Some(retry) = self.retry.take() {
-            retry.cancel();
-        }
+        self.cancel_retry();
         self.session.abort();
         self.finish(Outcome::Aborted(reason));
     }

@@ -8,7 +8,8 @@ use libprocess::Upid;
 
 /// Connection and identity of one framework.
 pub(super) struct Session {
-    master: Upid,
+    /// The one that leads, if one does.
+    master: Option<Upid>,
     framework: FrameworkInfo,
     /// The framework had its id from an earlier scheduler, which this one replaces.
     takes_over: bool,
@@ -36,10 +37,10 @@ pub(super) enum Admission {
 }
 
 impl Session {
-    pub(super) fn new(master: Upid, framework: FrameworkInfo) -> Session {
+    pub(super) fn new(framework: FrameworkInfo) -> Session {
         let takes_over = framework.id.as_ref().is_some_and(|id| !id.value.is_empty());
         Session {
-            master: by_name(&master),
+            master: None,
             framework,
             takes_over,
             standing: Standing::Disconnected,
@@ -48,8 +49,14 @@ impl Session {
         }
     }
 
-    pub(super) fn master(&self) -> &Upid {
-        &self.master
+    /// The master that leads.
+    pub(super) fn master(&self) -> Option<&Upid> {
+        self.master.as_ref()
+    }
+
+    /// The master that has admitted this framework.
+    pub(super) fn connected_to(&self) -> Option<&Upid> {
+        self.master().filter(|_| self.is_connected())
     }
 
     pub(super) fn framework(&self) -> &FrameworkInfo {
@@ -70,7 +77,7 @@ impl Session {
 
     /// Whether a message of the master's, from this sender, is to be heeded.
     pub(super) fn heeds(&self, from: &Upid) -> bool {
-        self.is_connected() && *from == self.master
+        self.connected_to() == Some(from)
     }
 
     /// What to send until the master answers.
@@ -91,7 +98,7 @@ impl Session {
 
     /// The master has admitted this framework.
     pub(super) fn admitted(&mut self, from: &Upid, id: FrameworkId) -> Admission {
-        if self.standing != Standing::Disconnected || *from != self.master {
+        if self.standing != Standing::Disconnected || self.master() != Some(from) {
             return Admission::Ignored;
         }
         self.standing = Standing::Connected;
@@ -112,9 +119,9 @@ impl Session {
         was_connected
     }
 
-    /// Another master leads.
-    pub(super) fn follow(&mut self, master: Upid) {
-        self.master = by_name(&master);
+    /// Another master leads, or none does.
+    pub(super) fn follow(&mut self, master: Option<&Upid>) {
+        self.master = master.map(by_name);
     }
 
     pub(super) fn abort(&mut self) {
@@ -154,9 +161,16 @@ mod tests {
         Upid::new(id, ([127, 0, 0, 1], 5050).into())
     }
 
+    fn session(framework: FrameworkInfo) -> Session {
+        let mut session = Session::new(framework);
+        assert_eq!(session.admitted(&upid("master"), "f".into()), Admission::Ignored);
+        session.follow(Some(&upid("master")));
+        session
+    }
+
     #[test]
     fn the_first_admission_names_the_framework_and_later_ones_find_it_again() {
-        let mut session = Session::new(upid("master"), FrameworkInfo::default());
+        let mut session = session(FrameworkInfo::default());
         assert_eq!(session.subscribe().subscribe.unwrap().force, Some(false));
         assert_eq!(session.admitted(&upid("impostor"), "f".into()), Admission::Ignored);
         assert_eq!(session.admitted(&upid("master"), "f".into()), Admission::First("f".into()));
@@ -169,7 +183,7 @@ mod tests {
     #[test]
     fn a_scheduler_that_brings_an_id_takes_over_until_it_is_admitted() {
         let framework = FrameworkInfo { id: Some("f".into()), ..Default::default() };
-        let mut session = Session::new(upid("master"), framework);
+        let mut session = session(framework);
         assert_eq!(session.subscribe().subscribe.unwrap().force, Some(true));
         session.admitted(&upid("master"), "f".into());
         session.lost();
@@ -178,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_aborted_session_is_never_admitted() {
-        let mut session = Session::new(upid("master"), FrameworkInfo::default());
+        let mut session = session(FrameworkInfo::default());
         session.abort();
         assert_eq!(session.admitted(&upid("master"), "f".into()), Admission::Ignored);
         assert!(!session.heeds(&upid("master")));
