@@ -45,7 +45,8 @@ pub(crate) struct Agent {
     /// Clients that got nothing from it because limits or the headroom did not allow it. Holds until these allow
     /// more, or something else is available.
     pub(crate) held_back: Bits,
-    pub(crate) declined_of: Resources,
+    /// What was available when they did. Means nothing while there is nobody in these two.
+    declined_of: Resources,
     pub(crate) maintenance: Option<Box<Maintenance>>,
 }
 
@@ -192,7 +193,7 @@ impl Agent {
         let alone = |entry: &&Entry| !entry.is_shared();
         // Most often it is all there is.
         if resources.iter().filter(alone).eq(self.available.iter().filter(alone)) {
-            self.available = self.available.shared();
+            self.available.retain(Entry::is_shared);
             return;
         }
         let resources = exclusive(resources);
@@ -229,16 +230,52 @@ impl Agent {
     }
 
     /// Forgets who declined what if more is available now than when they did, and for whom something was held
-    /// back if anything else is.
-    pub(crate) fn review_declined(&mut self) {
-        if self.declined_of == self.available {
+    /// back if anything else is. Less is `no_part` where things go to one client whole or not at all: where one volume
+    /// was too much, another may fit.
+    pub(crate) fn review_declined(&mut self, no_part: bool) {
+        if !self.remembers_anybody() || self.declined_of == self.available {
             return;
         }
-        if !self.declined_of.contains(&self.available) {
+        if no_part || !self.declined_of.contains(&self.available) {
             self.declined.clear();
         }
         self.held_back.clear();
         self.declined_of.clone_from(&self.available);
+    }
+
+    /// Remembers who got nothing of what is available, and for whom it was held back; after a review.
+    pub(crate) fn remember(&mut self, declined: &[ClientKey], held_back: &[ClientKey]) {
+        if declined.is_empty() && held_back.is_empty() {
+            return;
+        }
+        self.remember_of_what();
+        declined.iter().for_each(|client| self.declined.insert(client.0));
+        held_back.iter().for_each(|client| self.held_back.insert(client.0));
+    }
+
+    /// Remembers that a client gets nothing, if that follows from its having refused `resources`.
+    pub(crate) fn remember_refusal(&mut self, client: ClientKey, resources: &Resources) {
+        let of = if self.remembers_anybody() { &self.declined_of } else { &self.available };
+        if resources.contains(of) {
+            self.remember_of_what();
+            self.declined.insert(client.0);
+        }
+    }
+
+    /// Whether all of `clients` are known to get nothing of what is available.
+    pub(crate) fn has_nothing_for(&self, clients: &Bits) -> bool {
+        clients.is_covered_by(&self.declined, &self.held_back) && self.declined_of == self.available
+    }
+
+    /// The first that is remembered settles what it is remembered of.
+    fn remember_of_what(&mut self) {
+        if !self.remembers_anybody() {
+            self.declined_of.clone_from(&self.available);
+        }
+    }
+
+    fn remembers_anybody(&self) -> bool {
+        !self.declined.is_empty() || !self.held_back.is_empty()
     }
 }
 

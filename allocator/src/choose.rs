@@ -102,11 +102,7 @@ impl Allocator {
     /// Who has to be asked: of the others the agent remembers a "no", or quota says it for them.
     fn without_an_answer(&mut self, agent: AgentKey, stage: Stage) -> Bits {
         let state = &mut self.agents[agent.0];
-        if state.traits.indivisible && !self.ledger.is_empty() && state.declined_of != state.available {
-            // Less is not always a part of what was refused: where one volume was too much, another may fit.
-            state.declined.clear();
-        }
-        state.review_declined();
+        state.review_declined(state.traits.indivisible && !self.ledger.is_empty());
         state.declined.subtract(&self.fresh);
         state.held_back.subtract(&self.fresh);
         if self.active.is_covered_by(&state.declined, &state.held_back) {
@@ -145,15 +141,15 @@ impl Allocator {
         clients.subtract(&self.own_minimums);
         asking.subtract(&clients);
         self.ledger.kept_from.insert(agent.0);
-        clients.iter().for_each(|client| self.agents[agent.0].held_back.insert(client));
+        let clients: Vec<ClientKey> = clients.iter().map(ClientKey).collect();
+        self.agents[agent.0].remember(&[], &clients);
         asking
     }
 
     /// Has the agent remember what came of a look at it, and be looked at again where that is not the last word.
     fn remember(&mut self, agent: AgentKey, stage: Stage, look: &Look, run: &mut Run) {
         let state = &mut self.agents[agent.0];
-        look.declined.iter().for_each(|client| state.declined.insert(client.0));
-        look.held_back.iter().for_each(|client| state.held_back.insert(client.0));
+        state.remember(&look.declined, &look.held_back);
         let gave = !look.chosen.is_empty();
         match stage {
             Stage::Guarantees => {
@@ -213,7 +209,7 @@ impl Look {
     fn leave_out(&mut self, offered: &mut Resources, offer: &Resources) {
         let shared = offer.shared();
         self.left.retain(|entry| !entry.is_shared() || !shared.intersects_entry(entry));
-        *offered += &shared;
+        *offered += shared;
     }
 }
 

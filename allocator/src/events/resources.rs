@@ -49,6 +49,7 @@ impl Allocator {
         }
         let refuse_seconds = filters.map(Filters::refuse_seconds);
         let refusal = refuse_seconds.and_then(|it| refusal_duration(it, self.options.allocation_interval));
+        let mut refused = false;
         for (client, part) in parts {
             self.release(client, agent, &part, Some(allocated));
             // Whose role is at its limit may refuse as well: the limit may be raised.
@@ -63,12 +64,15 @@ impl Allocator {
                     state.declined.remove(client.0);
                     state.held_back.remove(client.0);
                 }
-                if part.contains(&state.declined_of) {
-                    // It need not be asked again to know.
-                    state.declined.insert(client.0);
-                }
+                // It need not be asked again to know.
+                state.remember_refusal(client, &part);
+                refused = true;
             }
             self.untrack_if_idle(client);
+        }
+        // Whoever is the last to refuse spares the next cycle a look.
+        if refused && self.fresh.is_empty() && self.agents[agent.0].has_nothing_for(&self.active) {
+            self.unsettled.remove(agent.0);
         }
         Ok(())
     }

@@ -213,13 +213,22 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         if self.nodes[node].placed == Some(wanted) {
             return;
         }
-        let from = self.nodes[node].placed.and_then(|_| self.position(parent, node).ok());
+        // Most often it was the first, and had its turn ...
+        let from = match self.inner(parent).order.first() {
+            Some(first) if *first == node => Some(0),
+            _ => self.nodes[node].placed.and_then(|_| self.position(parent, node).ok()),
+        };
         let place = (wanted.0, wanted.1, &*self.nodes[node].name);
         let order = &self.inner(parent).order;
         // The node itself still stands in `order` under its old place, which is on one side of the new one
         // as any other sibling would be, so the search is not misled; only the index is one too high when
         // the node comes from the left.
-        let to = order.partition_point(|other| compare(self.nodes[*other].place(), place).is_lt());
+        // ... and is the last now.
+        let precedes = |other: &usize| compare(self.nodes[*other].place(), place).is_lt();
+        let to = match order.last() {
+            Some(last) if precedes(last) => order.len(),
+            _ => order.partition_point(precedes),
+        };
         self.nodes[node].placed = Some(wanted);
         let order = &mut self.inner_mut(parent).order;
         match from {
