@@ -64,6 +64,14 @@ pub fn order_key(seed: u64, join_number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// What the lots are drawn with that decide who takes turns when at an agent, for a cycle that drew `seed`: those of
+/// the roles with this, those of the frameworks of the `n`th role to take its turn with `order_key` of this and `n`.
+///
+/// No more than the place of an agent does it depend on which others are looked at.
+pub fn lots_seed(seed: u64, join_number: u64) -> u64 {
+    order_key(!seed, join_number)
+}
+
 /// What a client holds on an agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Held {
@@ -151,6 +159,11 @@ impl Agent {
     /// Where it stands in the order of agents drawn with `seed`.
     pub(crate) fn order_in(&self, seed: u64) -> (u64, u64) {
         (order_key(seed, self.join_number), self.join_number)
+    }
+
+    /// What lots are drawn with at it in a cycle that drew `seed`.
+    pub(crate) fn lots_in(&self, seed: u64) -> u64 {
+        lots_seed(seed, self.join_number)
     }
 
     /// What offer constraints look at.

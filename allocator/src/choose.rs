@@ -1,10 +1,11 @@
 //! Who gets what of one agent.
 
 use api::resources::Resources;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::Allocator;
+use crate::agents::order_key;
 use crate::amounts::Amounts;
 use crate::ask::Answer;
 use crate::bits::Bits;
@@ -37,7 +38,7 @@ impl Allocator {
         &mut self,
         agent: AgentKey,
         stage: Stage,
-        rng: &mut impl Rng,
+        seed: u64,
         run: &mut Run,
     ) -> Vec<(ClientKey, Resources)> {
         if !self.can_be_offered(agent) {
@@ -54,10 +55,12 @@ impl Allocator {
         if only.is_none() {
             self.role_sorter.refresh(&self.pool);
         }
-        let mut turns = Turns::draw(self.options.sorter, rng);
         let state = &self.agents[agent.0];
-        let in_turn = only.is_none().then(|| self.role_sorter.turns(&mut turns.roles));
-        'roles: for role in only_role.into_iter().chain(in_turn.into_iter().flatten()) {
+        let lots = state.lots_in(seed);
+        let mut of_roles = Xoshiro256PlusPlus::seed_from_u64(lots);
+        let mut of_frameworks = of_roles.clone();
+        let in_turn = only.is_none().then(|| self.role_sorter.turns(&mut of_roles));
+        'roles: for (n, role) in (0..).zip(only_role.into_iter().chain(in_turn.into_iter().flatten())) {
             let quota = self.roles[role.0].quota;
             if stage == Stage::Guarantees && !self.ledger.is_unsatisfied(quota) {
                 continue;
@@ -65,8 +68,11 @@ impl Allocator {
             if only.is_none() {
                 self.roles[role.0].sorter.refresh(&self.pool);
             }
+            if self.options.sorter == SorterKind::Random {
+                of_frameworks = Xoshiro256PlusPlus::seed_from_u64(order_key(lots, n));
+            }
             let sorter = &self.roles[role.0].sorter;
-            let in_turn = only.is_none().then(|| sorter.turns(&mut turns.frameworks));
+            let in_turn = only.is_none().then(|| sorter.turns(&mut of_frameworks));
             for client in only.into_iter().chain(in_turn.into_iter().flatten()) {
                 if !asking.contains(client.0) {
                     continue;
@@ -210,25 +216,5 @@ impl Look {
         let shared = offer.shared();
         self.left.retain(|entry| !entry.is_shared() || !shared.intersects_entry(entry));
         *offered += shared;
-    }
-}
-
-/// What random sorters draw from, one source for each level of the loop.
-struct Turns {
-    roles: Xoshiro256PlusPlus,
-    frameworks: Xoshiro256PlusPlus,
-}
-
-impl Turns {
-    /// Draws nothing for sorters that have no use for it, so that these replay alike with and without.
-    fn draw(kind: SorterKind, rng: &mut impl Rng) -> Turns {
-        let mut seed = || match kind {
-            SorterKind::Drf => 0,
-            SorterKind::Random => rng.next_u64(),
-        };
-        Turns {
-            roles: Xoshiro256PlusPlus::seed_from_u64(seed()),
-            frameworks: Xoshiro256PlusPlus::seed_from_u64(seed()),
-        }
     }
 }

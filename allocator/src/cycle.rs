@@ -71,8 +71,8 @@ impl Run {
 impl Allocator {
     /// Decides what to offer from the candidates, and counts it as held. Does nothing while paused or recovering.
     ///
-    /// For each stage `rng` draws a seed for the order of agents, see [`order_key`](crate::order_key). Refusals
-    /// that ended before `now` are forgotten first.
+    /// For each stage `rng` draws a seed for the order of agents, see [`order_key`](crate::order_key), and for lots,
+    /// see [`lots_seed`](crate::lots_seed). Refusals that ended before `now` are forgotten first.
     pub fn cycle(&mut self, now: Time, rng: &mut impl Rng) -> Allocation {
         if self.is_held() {
             return Allocation::default();
@@ -87,21 +87,21 @@ impl Allocator {
                 if self.ledger.unsatisfied.is_empty() {
                     break;
                 }
-                self.look_at(agent, Stage::Guarantees, rng, &mut run);
+                self.look_at(agent, Stage::Guarantees, seed, &mut run);
             }
         }
         let seed = rng.next_u64();
         for agent in self.in_order(&agents, seed) {
             self.unsettled.remove(agent.0);
-            self.look_at(agent, Stage::FairShare, rng, &mut run);
+            self.look_at(agent, Stage::FairShare, seed, &mut run);
         }
         self.ledger.note_headroom();
         run.allocation.inverse_offers = self.ask_to_leave(&maintained, now);
         run.allocation
     }
 
-    fn look_at(&mut self, agent: AgentKey, stage: Stage, rng: &mut impl Rng, run: &mut Run) {
-        for (client_key, resources) in self.choose(agent, stage, rng, run) {
+    fn look_at(&mut self, agent: AgentKey, stage: Stage, seed: u64, run: &mut Run) {
+        for (client_key, resources) in self.choose(agent, stage, seed, run) {
             self.hold(client_key, agent, &resources);
             let client = &self.clients[client_key.0];
             let frameworks = &mut run.allocation.frameworks;

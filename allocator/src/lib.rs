@@ -39,7 +39,7 @@ pub mod sorter;
 mod watch;
 
 pub use actor::AllocatorProcess;
-pub use agents::order_key;
+pub use agents::{lots_seed, order_key};
 pub use allocation::{AgentAllocation, Allocation, FrameworkAllocation, InverseAllocation};
 pub use allocator::Allocator;
 pub use error::AllocatorError;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use allocator::Options;
 use allocator::explain::{Kind, Page, Question, Standing};
+use allocator::sorter::SorterKind;
 use api::resources::{Quantities, Resources};
 use common::{Cluster, agent_capabilities, agent_info, framework_info, names, resources};
 use naive::scripts::{Settings, Statement, history, settings};
@@ -27,6 +28,7 @@ fn rules(options: &Options) -> Rules {
         filter_gpus: options.filter_gpu_resources,
         region: options.region.clone(),
         headroom_scraps: options.headroom_scraps,
+        by_lot: options.sorter == SorterKind::Random,
     }
 }
 
@@ -229,11 +231,7 @@ impl Twins {
         let id = word(1);
         match word(0) {
             "agent" => {
-                let used = option("used").map(|it| {
-                    let (framework, rest) = it.split_once(',').unwrap();
-                    let (role, held) = rest.split_once(',').unwrap();
-                    (framework.to_owned(), resources(held).allocated(role))
-                });
+                let used = option("used").map(common::used);
                 let mut info = agent_info(option("host").unwrap_or(id), option("attribute"));
                 info.domain = option("region").map(common::domain);
                 let capabilities = agent_capabilities(words.contains(&"old"));
@@ -306,7 +304,10 @@ impl Twins {
             }
             "convert_free" => naive.convert_available(id, &[(resources(word(2)), resources(word(4)))]),
             "use" => naive.frameworks.contains_key(id) && naive.agents.contains_key(word(2)),
-            "provider" => naive.add_resource_provider(id, &resources(word(2))),
+            "provider" => {
+                let used = option("used").map(common::used);
+                naive.add_resource_provider(id, &resources(word(2)), used.as_slice())
+            }
             "unavailable" | "available" => naive.update_unavailability(id, word(0) == "unavailable"),
             "answer" => naive.answer_inverse_offer(id, word(2), word(3).parse().ok()),
             "pause" | "resume" => {

@@ -127,6 +127,13 @@ pub(crate) fn quota(words: &[&str]) -> Quota {
     Quota { guarantees: amounts("g"), limits: limits.collect() }
 }
 
+/// `FRAMEWORK,ROLE,RESOURCES`: what a framework has, allocated to the role.
+pub(crate) fn used(text: &str) -> (String, Resources) {
+    let (framework, rest) = text.split_once(',').unwrap();
+    let (role, held) = rest.split_once(',').unwrap();
+    (framework.to_owned(), resources(held).allocated(role))
+}
+
 pub(crate) fn names(list: &str) -> BTreeSet<String> {
     list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
@@ -164,11 +171,9 @@ impl Cluster {
             // agent ID TOTAL [host=H] [old] [attribute=TEXT] [region=R] [used=FRAMEWORK,ROLE,RESOURCES]
             "agent" => {
                 let used = option("used").map(|it| {
-                    let (framework, rest) = it.split_once(',').unwrap();
-                    let (role, held) = rest.split_once(',').unwrap();
-                    let held = resources(held).allocated(role);
-                    self.held.insert((framework.to_owned(), id.to_owned()), held.clone());
-                    (framework_id(framework), held)
+                    let (framework, held) = used(it);
+                    self.held.insert((framework.clone(), id.to_owned()), held.clone());
+                    (framework_id(&framework), held)
                 });
                 let mut info = agent_info(option("host").unwrap_or(id), option("attribute"));
                 info.domain = option("region").map(domain);
@@ -251,8 +256,17 @@ impl Cluster {
                 let conversion = Conversion { consumed: resources(word(2)), converted: resources(word(4)) };
                 self.allocator.update_available(&aid, &[conversion])
             }
-            // provider AGENT TOTAL: a resource provider of the agent
-            "provider" => self.allocator.add_resource_provider(&aid, &resources(word(2)), &[]),
+            // provider AGENT TOTAL [used=FRAMEWORK,ROLE,RESOURCES]: a resource provider of the agent
+            "provider" => {
+                let used = option("used").map(used);
+                let known = used.iter().map(|(framework, held)| (framework_id(framework), held.clone()));
+                let known: Vec<_> = known.collect();
+                let done = self.allocator.add_resource_provider(&aid, &resources(word(2)), &known);
+                if let Some((framework, held)) = used.filter(|_| done.is_ok()) {
+                    *self.held.entry((framework, id.to_owned())).or_default() += &held;
+                }
+                done
+            }
             "consumed" => {
                 let name = word(2).into();
                 let (held, used) =

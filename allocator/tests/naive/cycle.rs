@@ -7,6 +7,7 @@ use api::resources::{Entry, Limits, Name, Quantities, Resources};
 use rand::RngCore;
 
 use super::Naive;
+use super::order::is_within;
 
 /// By agent, framework and role.
 pub(crate) type Offers = BTreeMap<(String, String, String), Resources>;
@@ -51,15 +52,15 @@ impl Naive {
             let seed = rng.next_u64();
             let mut agents = agents.clone();
             agents.sort_by_key(|(_, joined)| (allocator::order_key(seed, *joined), *joined));
-            agents.into_iter().map(|(id, _)| id)
+            agents.into_iter().map(move |(id, joined)| (id, allocator::lots_seed(seed, joined)))
         };
         if self.quotas.values().any(|quota| !quota.guarantees.is_empty()) {
-            for agent in in_order(rng) {
-                self.give_guarantees(&agent, &mut offers);
+            for (agent, lots) in in_order(rng) {
+                self.give_guarantees(&agent, lots, &mut offers);
             }
         }
-        for agent in in_order(rng) {
-            self.give_fair_shares(&agent, &mut offers);
+        for (agent, lots) in in_order(rng) {
+            self.give_fair_shares(&agent, lots, &mut offers);
         }
         let asked = self.ask_to_leave(|agent| all || some.contains(agent));
         (offers, asked)
@@ -85,23 +86,19 @@ impl Naive {
     }
 
     /// Stage 1. Frameworks of a role below one with guarantees are served for these too.
-    fn give_guarantees(&mut self, agent: &str, offers: &mut Offers) {
-        for role in self.roles_in_order() {
-            for framework in self.frameworks_in_order(&role) {
-                if let Some(offer) = self.guaranteed(&framework, &role, agent, offers) {
-                    self.offer(&framework, &role, agent, offer, offers);
-                }
+    fn give_guarantees(&mut self, agent: &str, lots: u64, offers: &mut Offers) {
+        for (role, framework) in self.turns(lots) {
+            if let Some(offer) = self.guaranteed(&framework, &role, agent, offers) {
+                self.offer(&framework, &role, agent, offer, offers);
             }
         }
     }
 
     /// Stage 2.
-    fn give_fair_shares(&mut self, agent: &str, offers: &mut Offers) {
-        for role in self.roles_in_order() {
-            for framework in self.frameworks_in_order(&role) {
-                if let Some(offer) = self.fair(&framework, &role, agent, offers) {
-                    self.offer(&framework, &role, agent, offer, offers);
-                }
+    fn give_fair_shares(&mut self, agent: &str, lots: u64, offers: &mut Offers) {
+        for (role, framework) in self.turns(lots) {
+            if let Some(offer) = self.fair(&framework, &role, agent, offers) {
+                self.offer(&framework, &role, agent, offer, offers);
             }
         }
     }
@@ -201,6 +198,28 @@ impl Naive {
             Some(quota) => quota.guarantees.clone() - &self.consumed(top),
             None => Quantities::new(),
         }
+    }
+
+    /// "A role whose limits leave less than the least amounts of an offer takes no turns, as far as its frameworks
+    /// neither named least amounts of their own nor take revocable resources." By share it would get nothing if it
+    /// did; by lot, who is drawn depends on who else might be.
+    pub(super) fn is_parked(&self, framework: &str, role: &str) -> bool {
+        let top = top_level(role);
+        let left = self.limits(top);
+        let usual = [Name::CPUS, Name::MEM, Name::DISK, Name::GPUS];
+        let out_of_reach = |set: &Quantities| {
+            let mut set = set.iter().filter(|(name, _)| usual.contains(name));
+            set.any(|(name, least)| left.get(name).is_some_and(|left| left < least))
+        };
+        let reserved = |entry: &Entry| {
+            entry.scalar().is_some() && entry.reservation_role().is_some_and(|it| is_within(it, top))
+        };
+        let sets = &self.rules.minimums;
+        !sets.is_empty()
+            && sets.iter().all(out_of_reach)
+            && !self.agents.values().any(|agent| agent.total.iter().any(reserved))
+            && self.own_minimums(framework, role).is_none()
+            && !self.takes_revocable(framework)
     }
 
     /// What a role's limits leave.

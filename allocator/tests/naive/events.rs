@@ -79,9 +79,19 @@ impl Naive {
         true
     }
 
-    /// "Total grows", and nothing else.
-    pub(crate) fn add_resource_provider(&mut self, id: &str, total: &Resources) -> Followed {
-        self.agents.get_mut(id).map(|agent| agent.total += total).is_some()
+    /// "Total grows", and what frameworks have of it is theirs.
+    pub(crate) fn add_resource_provider(
+        &mut self,
+        id: &str,
+        total: &Resources,
+        used: &[(String, Resources)],
+    ) -> Followed {
+        let Some(agent) = self.agents.get_mut(id) else { return false };
+        agent.total += total;
+        for (framework, resources) in used {
+            self.hold(framework, id, resources);
+        }
+        true
     }
 
     pub(crate) fn set_agent_active(&mut self, id: &str, active: bool) -> Followed {

@@ -1,8 +1,8 @@
 //! The allocator once more, as plainly as it can be said: the rules read from top to bottom, nothing is
 //! remembered but what happened, and everything else is counted anew whenever it is asked for.
 //!
-//! It is far too slow for a cluster and shares nothing with the allocator but its resource arithmetic and
-//! the order of agents. What both say is right, or wrong for the same reason.
+//! It is far too slow for a cluster and shares nothing with the allocator but its resource arithmetic, the order of
+//! agents and how lots are drawn. What both say is right, or wrong for the same reason.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -31,6 +31,8 @@ pub(crate) struct Rules {
     pub(crate) filter_gpus: bool,
     pub(crate) region: Option<String>,
     pub(crate) headroom_scraps: bool,
+    /// Turns are drawn by lot.
+    pub(crate) by_lot: bool,
 }
 
 #[derive(Clone, Debug)]

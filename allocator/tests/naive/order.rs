@@ -3,7 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use allocator::sorter::{Sorter, SorterKind};
 use api::resources::Quantities;
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::Naive;
 
@@ -17,6 +20,23 @@ fn compare(left: &Rank, right: &Rank) -> Ordering {
 /// Whether `path` is `above` or below it.
 pub(super) fn is_within(path: &str, above: &str) -> bool {
     path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn draw(
+    mut sorter: Sorter<usize>,
+    names: BTreeSet<String>,
+    takes_turns: impl Fn(&str) -> bool,
+    seed: u64,
+) -> Vec<String> {
+    let names: Vec<String> = names.into_iter().collect();
+    for (client, name) in names.iter().enumerate() {
+        sorter.add(name, client);
+        if takes_turns(name) {
+            sorter.activate(client);
+        }
+    }
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    sorter.turns(&mut rng).map(|client| names[client].clone()).collect()
 }
 
 impl Naive {
@@ -61,8 +81,40 @@ impl Naive {
         self.share(&held) / self.weights.get(node).copied().unwrap_or(1.0)
     }
 
+    /// Roles and their frameworks, as they take turns at an agent.
+    pub(super) fn turns(&self, lots: u64) -> Vec<(String, String)> {
+        let roles = if self.rules.by_lot { self.roles_by_lot(lots) } else { self.roles_in_order() };
+        let mut turns = Vec::new();
+        for (n, role) in (0..).zip(roles) {
+            let frameworks = match self.rules.by_lot {
+                true => self.frameworks_by_lot(&role, allocator::order_key(lots, n)),
+                false => self.frameworks_in_order(&role),
+            };
+            turns.extend(frameworks.into_iter().map(|framework| (role.clone(), framework)));
+        }
+        turns
+    }
+
+    fn takes_turns(&self, framework: &str, role: &str) -> bool {
+        self.wants_offers(framework, role) && !self.is_parked(framework, role)
+    }
+
+    /// Everybody who takes turns in a new draw, so that nothing of an earlier one can be left.
+    fn roles_by_lot(&self, seed: u64) -> Vec<String> {
+        let roles: BTreeSet<String> = self.clients().into_iter().map(|(role, _)| role).collect();
+        let takes_turns = |role: &str| self.frameworks.keys().any(|it| self.takes_turns(it, role));
+        let mut sorter = Sorter::new(SorterKind::Random);
+        self.weights.iter().for_each(|(path, weight)| sorter.set_weight(path, *weight));
+        draw(sorter, roles, takes_turns, seed)
+    }
+
+    fn frameworks_by_lot(&self, role: &str, seed: u64) -> Vec<String> {
+        let ids = self.frameworks.keys().cloned().collect();
+        draw(Sorter::new(SorterKind::Random), ids, |id| self.takes_turns(id, role), seed)
+    }
+
     /// Roles with somebody to serve, the one whose turn it is first.
-    pub(super) fn roles_in_order(&self) -> Vec<String> {
+    fn roles_in_order(&self) -> Vec<String> {
         let roles: BTreeSet<String> = self.clients().into_iter().map(|(role, _)| role).collect();
         let mut order = Vec::new();
         self.order_below("", &roles, &mut order);
@@ -103,7 +155,7 @@ impl Naive {
     }
 
     /// Frameworks that want offers in a role, the one whose turn it is first.
-    pub(super) fn frameworks_in_order(&self, role: &str) -> Vec<String> {
+    fn frameworks_in_order(&self, role: &str) -> Vec<String> {
         let mut ranked: Vec<Rank> = Vec::new();
         for id in self.frameworks.keys().filter(|id| self.wants_offers(id, role)) {
             let count = self.client_counts.get(&(role.to_owned(), id.clone())).copied().unwrap_or_default();

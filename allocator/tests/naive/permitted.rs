@@ -77,6 +77,10 @@ impl Naive {
         })
     }
 
+    pub(super) fn takes_revocable(&self, framework: &str) -> bool {
+        can(&self.frameworks[framework].info, framework_info::capability::Type::RevocableResources)
+    }
+
     /// The sets of minimums the framework named for a role.
     pub(super) fn own_minimums(&self, framework: &str, role: &str) -> Option<Vec<Quantities>> {
         let filters = self.frameworks[framework].info.offer_filters.get(role)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use allocator::sorter::SorterKind;
 use allocator::{Options, parse_min_allocatable_resources};
 use proptest::prelude::*;
 
@@ -88,6 +89,8 @@ fn agents_change() -> impl Strategy<Value = String> {
         2 => (agent(), total()).prop_map(|(a, total)| format!("total {a} {total}")),
         1 => (agent(), one_of(&["disk:50", "cpus:1;mem:100", "gpus:1"]))
             .prop_map(|(a, total)| format!("provider {a} {total}")),
+        1 => (agent(), framework(), one_of(&["r,disk:20", "s,cpus:1;mem:50", "r/x,disk:50"]))
+            .prop_map(|(a, f, held)| format!("provider {a} cpus:1;mem:50;disk:50 used={f},{held}")),
         2 => (agent(), 0..3u8).prop_map(|(a, value)| format!("attribute {a} {value}")),
         1 => agent().prop_map(|a| format!("upgrade_agent {a}")),
         1 => one_of(&["all", "all", "h,a0", "a1,a2"]).prop_map(|it| format!("whitelist {it}")),
@@ -244,6 +247,7 @@ impl Settings {
             region: says("region=here").then(|| "here".to_owned()),
             fair_sharing_excluded_resource_names: excluded,
             filter_gpu_resources: !says("gpus_for_all"),
+            sorter: if says("random") { SorterKind::Random } else { SorterKind::Drf },
             ..Options::default()
         };
         if let Some(sets) = self.0.split(' ').find_map(|word| word.strip_prefix("min=")) {
@@ -255,8 +259,10 @@ impl Settings {
 
 pub(crate) fn settings() -> impl Strategy<Value = Settings> {
     let min = one_of(&["", "", "min=", "min=cpus:1;mem:50"]);
-    let flags =
-        prop::sample::subsequence(vec!["scraps", "region=here", "no_gpu_shares", "gpus_for_all"], 0..4);
+    let flags = prop::sample::subsequence(
+        vec!["scraps", "region=here", "no_gpu_shares", "gpus_for_all", "random"],
+        0..5,
+    );
     (flags, min).prop_map(|(mut flags, min)| {
         flags.push(min);
         Settings(flags.join(" "))
