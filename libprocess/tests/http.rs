@@ -514,7 +514,7 @@ fn whoever_forgets_to_answer_or_dies_answers_500() {
         assert_eq!((got.status, got.text()), (500, "500 Internal Server Error."), "{path}");
     }
     assert!(node.find(pid.upid().id()).is_none());
-    assert_eq!(client.get("/echo").status, 404);
+    assert_eq!(client.get("/echo").status, 503, "whether the delegate has that, nobody can say");
     assert_eq!(client.get("/health").status, 200);
 }
 

@@ -64,7 +64,13 @@ async fn find(node: &NodeInner, raw: &str) -> Result<Target, Response> {
         upid.post(Event::Call(Box::new(move |_, _| promise.set(()))));
         let _ = served.await;
     }
-    target(node, raw).ok_or_else(|| Response::new(StatusCode::NOT_FOUND))
+    target(node, raw).ok_or_else(|| {
+        // Only the delegate could say whether it has that, and it is not there: not yet, or another is to follow.
+        let absent = |id: &str| node.find(id).is_none();
+        let id = percent_decoded(first, true);
+        let for_delegate = node.delegate().is_some_and(|delegate| absent(delegate) && absent(&id));
+        Response::new(if for_delegate { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::NOT_FOUND })
+    })
 }
 
 /// The route for the path `below` a process.
@@ -243,8 +249,12 @@ async fn call(upid: Upid, name: String, route: Route, request: Request) -> Respo
             future
         }
     };
-    // Abandoned: the process has ended, or forgot.
-    answer.await.unwrap_or_else(|_| Response::new(StatusCode::INTERNAL_SERVER_ERROR))
+    // Abandoned: the process has ended, or forgot. One that was made to end may be followed by another.
+    let status = || match upid.is_terminating() {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    answer.await.unwrap_or_else(|_| Response::new(status()))
 }
 
 /// Reads a body, decompressed, of at most `limit` bytes.

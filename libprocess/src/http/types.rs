@@ -136,7 +136,7 @@ impl Response {
 pub enum Answer {
     /// Here it is.
     Now(Response),
-    /// It comes; if it is abandoned the client gets a 500.
+    /// It comes; if it is abandoned the client gets a 500, or a 503 if the process was terminated.
     Later(Future<Response>),
 }
 
