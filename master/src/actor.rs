@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use allocator::{Allocation, AllocatorProcess};
 use api::internal::*;
-use api::v1::{AgentId, Unavailability};
-use libprocess::http::RouteOptions;
+use api::v1::{AgentId, MasterInfo, Unavailability};
+use libprocess::http::{Method, RouteOptions};
 use libprocess::metrics::Counter;
-use libprocess::{Context, Id, Message, Pid, Process, Promise, Time, Upid};
+use libprocess::{Context, Message, Pid, Process, Time, Upid};
 use uuid::Uuid;
 
+use crate::acting::Entitlement;
 use crate::cluster::Cluster;
-use crate::effect::Timeout;
+use crate::contender::Contender;
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
 use crate::per_framework::PerFramework;
-use crate::registry::{AGENT_DRAINING, QUOTA_V2, Registrar};
+use crate::registry::{AGENT_DRAINING, Lease, QUOTA_V2, Registrar, RegistrarError, Registry};
 use crate::streams::Streams;
 use crate::whitelist::{self, Whitelist};
 
@@ -32,21 +33,31 @@ pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// What a registry may ask of this master.
 const CAPABILITIES: [&str; 2] = [AGENT_DRAINING, QUOTA_V2];
 
+/// The id of the allocator's process.
+pub(crate) const ALLOCATOR_ID: &str = "allocator";
+
 /// What a master is started with, beside its state.
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) allocator: allocator::Options,
-    pub(crate) registrar: Registrar,
     pub(crate) ping_interval: Duration,
     pub(crate) max_ping_timeouts: u32,
     pub(crate) registry_gc_interval: Duration,
     pub(crate) flags: Arc<BTreeMap<String, String>>,
     pub(crate) cluster_name: Option<String>,
     pub(crate) whitelist: Option<PathBuf>,
-    /// Told why the master ended its service, if it does.
-    pub(crate) fatal: Promise<String>,
 }
 
-/// The master; spawn it as `master`.
+/// Who leads, as far as this master knows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Known {
+    pub(crate) term: u64,
+    pub(crate) leader: Option<MasterInfo>,
+    pub(crate) masters: Vec<String>,
+}
+
+/// The master; [`Contender`] spawns it as `master`. It stands by until it is told to lead, and leads once: when the
+/// lead is lost it ends, and another takes its place that knows nothing of its reign.
 pub struct Master {
     pub(crate) cluster: Cluster,
     pub(crate) streams: Streams,
@@ -55,22 +66,20 @@ pub struct Master {
     pub(crate) version: u64,
     pub(crate) started: Time,
     pub(crate) elected: Option<Time>,
-    pub(crate) flags: Arc<BTreeMap<String, String>>,
-    pub(crate) cluster_name: Option<String>,
+    /// Whether it was told to lead, be it that it has not read the registry yet.
+    pub(crate) leads: bool,
+    pub(crate) known: Known,
+    pub(crate) entitlement: Entitlement,
+    pub(crate) setup: Setup,
     pub(crate) gauges: RefCell<Gauges>,
-    /// Until it is started.
-    idle_registrar: Option<Registrar>,
-    pub(crate) registrar: Option<Pid<Registrar>>,
+    pub(crate) contender: Pid<Contender>,
+    pub(crate) registrar: Pid<Registrar>,
+    /// Since it leads.
     pub(crate) allocator: Option<Pid<AllocatorProcess>>,
-    options: allocator::Options,
     pub(crate) observers: BTreeMap<AgentId, Pid<Observer>>,
-    pub(crate) ping_interval: Duration,
-    pub(crate) max_ping_timeouts: u32,
-    registry_gc_interval: Duration,
     counters: HashMap<Cow<'static, str>, Counter>,
     pub(crate) per_framework: PerFramework,
     whitelist: Whitelist,
-    fatal: Option<Promise<String>>,
 }
 
 impl Process for Master {
@@ -114,23 +123,37 @@ impl Process for Master {
         ctx.route_with("/tasks", help("The tasks, a page at a time."), Self::tasks);
         ctx.route_with("/flags", help("The flags."), Self::flags);
         ctx.route_with("/redirect", help("Redirects to the leading master."), Self::redirect);
+        ctx.route_with("/leader", help("Which master leads, and which there are."), Self::leader);
+        let members = help("The masters, and how far each has got.");
+        let members = RouteOptions { methods: vec![Method::GET], ..members };
+        ctx.route_with("/masters", members, Self::masters);
         ctx.route_shared("/health", help("Whether the master serves."), crate::http::health);
         ctx.route_shared("/version", help("What this is."), crate::http::version);
         crate::gauges::install(ctx);
 
-        self.start(ctx);
+        self.started = ctx.now();
+        self.watch_the_time(ctx);
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        let allocator = self.allocator.as_ref().is_some_and(|it| it.upid() == pid);
-        let registrar = self.registrar.as_ref().is_some_and(|it| it.upid() == pid);
-        if allocator || registrar {
+        if self.allocator.as_ref().is_some_and(|it| it.upid() == pid) {
             return self.fail_soon(format!("its process {} ended", pid.id()), ctx);
         }
-        self.event(ctx, |cluster| {
-            cluster.driver_exited(pid);
-            cluster.agent_exited(pid);
+        let pid = pid.clone();
+        self.act_in_time(ctx, move |cluster| {
+            cluster.driver_exited(&pid);
+            cluster.agent_exited(&pid);
         });
+    }
+
+    /// What belongs to this reign ends with it. The contender waits for the allocator, whose id the next one needs.
+    fn finalize(&mut self, ctx: &mut Context<Self>) {
+        for observer in std::mem::take(&mut self.observers).into_values() {
+            ctx.terminate(&observer);
+        }
+        if let Some(allocator) = self.allocator.take() {
+            ctx.terminate(&allocator);
+        }
     }
 }
 
@@ -143,11 +166,10 @@ fn on<M: Message>(
         if let Some(principal) = &principal {
             master.per_framework.count_message(principal, false, ctx);
         }
-        if !master.is_serving() {
-            // Whoever sent it tries again; what it asks for cannot be judged before the registry is read.
+        if master.act(ctx, |cluster| event(cluster, from, message)).is_none() {
+            // Whoever sent it tries again, here or where it hears that the leader is.
             return master.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }
-        master.event(ctx, |cluster| event(cluster, from, message));
         if let Some(principal) = &principal {
             master.per_framework.count_message(principal, true, ctx);
         }
@@ -155,7 +177,13 @@ fn on<M: Message>(
 }
 
 impl Master {
-    pub(crate) fn new(cluster: Cluster, setup: Setup) -> Self {
+    pub(crate) fn new(
+        cluster: Cluster,
+        setup: Setup,
+        contender: Pid<Contender>,
+        registrar: Pid<Registrar>,
+        lease: Lease,
+    ) -> Self {
         Master {
             cluster,
             streams: Streams::default(),
@@ -163,45 +191,41 @@ impl Master {
             version: 0,
             started: Time::EPOCH,
             elected: None,
-            flags: setup.flags,
-            cluster_name: setup.cluster_name,
+            leads: false,
+            known: Known::default(),
+            entitlement: Entitlement::new(lease),
             gauges: RefCell::default(),
-            idle_registrar: Some(setup.registrar),
-            registrar: None,
+            contender,
+            registrar,
             allocator: None,
-            options: setup.allocator,
             observers: BTreeMap::new(),
-            ping_interval: setup.ping_interval,
-            max_ping_timeouts: setup.max_ping_timeouts,
-            registry_gc_interval: setup.registry_gc_interval,
             counters: HashMap::new(),
             per_framework: PerFramework::default(),
-            whitelist: Whitelist::new(setup.whitelist),
-            fatal: Some(setup.fatal),
+            whitelist: Whitelist::new(setup.whitelist.clone()),
+            setup,
         }
     }
 
-    /// Whether it leads and has read the registry.
-    pub(crate) fn is_serving(&self) -> bool {
+    /// Whether it leads and has read the registry. That it may act now is more: see `acting`.
+    pub(crate) fn is_elected(&self) -> bool {
         self.elected.is_some()
     }
 
-    /// The only number that changes without an event.
-    fn tell_uptime(&mut self, ctx: &mut Context<Self>) {
-        ctx.metrics().gauge("master/uptime_secs").set((ctx.now() - self.started).as_secs_f64());
-        ctx.delay(Duration::from_secs(1), Self::tell_uptime);
+    /// Who leads is news.
+    pub(crate) fn hear(&mut self, known: Known) {
+        self.known = known;
     }
 
-    /// A master alone leads at once; it serves when it has read the registry.
-    fn start(&mut self, ctx: &mut Context<Self>) {
-        self.started = ctx.now();
-        self.tell_uptime(ctx);
+    /// This master leads its group in that term; it serves when it has read the registry.
+    pub(crate) fn lead(&mut self, term: u64, ctx: &mut Context<Self>) {
+        self.leads = true;
+        self.entitlement.of_term(term);
         let offers =
             ctx.defer(|master: &mut Master, allocation: Allocation, ctx| master.offer(allocation, ctx));
-        let process = AllocatorProcess::new(self.options.clone(), move |allocation| {
+        let process = AllocatorProcess::new(self.setup.allocator.clone(), move |allocation| {
             offers.call(allocation);
         });
-        match ctx.spawn("allocator", process) {
+        match ctx.spawn(ALLOCATOR_ID, process) {
             Ok(pid) => {
                 ctx.link(&pid);
                 self.allocator = Some(pid);
@@ -209,21 +233,26 @@ impl Master {
             Err(error) => return self.fail(format!("the allocator cannot be started: {error}"), ctx),
         }
         self.watch_whitelist(ctx);
-        let Some(registrar) = self.idle_registrar.take() else { return };
-        let registrar = match ctx.spawn(Id::prefix("registrar"), registrar) {
-            Ok(pid) => pid,
-            Err(error) => return self.fail(format!("the registrar cannot be started: {error}"), ctx),
-        };
-        ctx.link(&registrar);
-        self.registrar = Some(registrar.clone());
         let info = self.cluster.info.clone();
         let recovered =
-            ctx.dispatch(&registrar, move |registrar, ctx| registrar.recover(info, ctx)).flatten();
+            ctx.dispatch(&self.registrar, move |registrar, ctx| registrar.recover(info, ctx)).flatten();
         ctx.then(recovered, |master, result, ctx| match result {
-            Ok(Ok(registry)) => master.recovered(&registry, ctx),
-            Ok(Err(error)) => master.fail(error.to_string(), ctx),
-            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
+            Ok(Ok(registry)) => master.recovered(registry, ctx),
+            Ok(Err(error)) => master.registry_failed(error, ctx),
+            // The contender hears of its end too, and knows what to do.
+            Err(_) => {}
         });
+    }
+
+    /// An operation has no outcome. What the registry holds is unknown now: the next leader reads it, be it in this
+    /// process's place; this one may not guess.
+    pub(crate) fn registry_failed(&mut self, error: RegistrarError, ctx: &mut Context<Self>) {
+        if !matches!(error, RegistrarError::NotLeading { .. }) {
+            return self.fail(error.to_string(), ctx);
+        }
+        self.elected = None;
+        let ended = ctx.upid().clone();
+        self.contender.call(move |contender, ctx| contender.abdicated(&ended, ctx));
     }
 
     /// Reads the whitelist now and in intervals, off this actor.
@@ -243,7 +272,7 @@ impl Master {
         });
     }
 
-    fn recovered(&mut self, registry: &crate::registry::Registry, ctx: &mut Context<Self>) {
+    fn recovered(&mut self, registry: Registry, ctx: &mut Context<Self>) {
         let unknown: Vec<_> = registry
             .minimum_capabilities()
             .filter(|name| !CAPABILITIES.contains(name))
@@ -253,38 +282,21 @@ impl Master {
             let unknown = unknown.join(", ");
             return self.fail(format!("the registry needs a master with the capabilities {unknown}"), ctx);
         }
-        if let Err(error) = self.event(ctx, |cluster| cluster.recover(registry)) {
-            return self.fail(error.to_string(), ctx);
-        }
         self.elected = Some(ctx.now());
+        let pid = ctx.upid().clone();
+        // Before anything else that happens to the cluster, also if the lease has just run out.
+        self.act_in_time(ctx, move |cluster| match cluster.recover(&registry) {
+            Ok(()) => tracing::info!(%pid, "the master serves"),
+            Err(error) => cluster.fatal = Some(error.to_string()),
+        });
         self.collect_garbage_later(ctx);
-        tracing::info!(pid = %ctx.upid(), "the master serves");
     }
 
     fn collect_garbage_later(&mut self, ctx: &mut Context<Self>) {
-        ctx.delay(self.registry_gc_interval, |master, ctx| {
-            master.event(ctx, Cluster::collect_registry_garbage);
+        ctx.delay(self.setup.registry_gc_interval, |master, ctx| {
+            master.act(ctx, Cluster::collect_registry_garbage);
             master.collect_garbage_later(ctx);
         });
-    }
-
-    /// Lets something happen to the cluster, and does what follows from it.
-    pub(crate) fn event<R>(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Cluster) -> R) -> R {
-        self.version += 1;
-        let result = event(self.cluster.at(ctx.now()));
-        loop {
-            let effects = self.cluster.take_effects();
-            if effects.is_empty() {
-                break;
-            }
-            for effect in effects {
-                self.perform(effect, ctx);
-            }
-        }
-        if let Some(why) = self.cluster.fatal.take() {
-            self.fail(why, ctx);
-        }
-        result
     }
 
     pub(crate) fn count(&mut self, name: Cow<'static, str>, ctx: &mut Context<Self>) {
@@ -294,31 +306,21 @@ impl Master {
 
     pub(crate) fn stream_closed(&mut self, id: &Uuid, ctx: &mut Context<Self>) {
         self.streams.close(id);
-        self.event(ctx, |cluster| cluster.stream_closed(id));
+        let id = *id;
+        self.act_in_time(ctx, move |cluster| cluster.stream_closed(&id));
     }
 
     pub(crate) fn agent_is_silent(&mut self, id: &AgentId, ctx: &mut Context<Self>) {
-        self.event(ctx, |cluster| cluster.agent_is_silent(id));
+        self.act(ctx, |cluster| cluster.agent_is_silent(id));
     }
 
     pub(crate) fn agent_answered(&mut self, id: &AgentId, ctx: &mut Context<Self>) {
-        self.event(ctx, |cluster| cluster.agent_answered(id));
-    }
-
-    pub(crate) fn timed_out(&mut self, timeout: Timeout, ctx: &mut Context<Self>) {
-        self.event(ctx, |cluster| match timeout {
-            Timeout::FrameworkFailover { id, subscription } => cluster.failover_timed_out(&id, subscription),
-            Timeout::Offer(id) => cluster.offer_timed_out(&id),
-            Timeout::AgentReregistration { id, connection } => {
-                cluster.agent_reregistration_timed_out(&id, connection)
-            }
-            Timeout::Recovery => cluster.recovery_timed_out(),
-            Timeout::Removal => cluster.removal_permitted(),
-        });
+        let id = id.clone();
+        self.act_in_time(ctx, move |cluster| cluster.agent_answered(&id));
     }
 
     fn offer(&mut self, allocation: Allocation, ctx: &mut Context<Self>) {
-        self.event(ctx, |cluster| {
+        self.act_in_time(ctx, |cluster| {
             for framework in allocation.frameworks {
                 cluster.offer(&framework.framework_id, framework.offers);
             }
@@ -333,11 +335,8 @@ impl Master {
 
     /// Ends this master's service: it does not know, or cannot keep, what it has to.
     pub(crate) fn fail(&mut self, why: String, ctx: &mut Context<Self>) {
-        tracing::error!(why, "the master ends");
         self.elected = None;
-        if let Some(fatal) = self.fatal.take() {
-            fatal.set(why);
-        }
+        self.contender.call(move |contender, ctx| contender.fail(why, ctx));
         ctx.terminate_self();
     }
 
@@ -348,7 +347,7 @@ impl Master {
         unavailability: Option<Unavailability>,
         ctx: &mut Context<Self>,
     ) -> bool {
-        self.event(ctx, |cluster| cluster.set_unavailability(agent_id, unavailability))
+        self.act(ctx, |cluster| cluster.set_unavailability(agent_id, unavailability)).unwrap_or(false)
     }
 
     /// How many agents are registered. This and what follows is for tests and tools in the same program.

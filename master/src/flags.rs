@@ -8,6 +8,7 @@ use std::time::Duration;
 use allocator::constraints::RegexLimits;
 use allocator::sorter::SorterKind;
 use api::v1::{DomainInfo, WeightInfo};
+use detector::HostPort;
 
 use crate::start::StartError;
 
@@ -16,6 +17,8 @@ use crate::start::StartError;
 pub struct Flags {
     /// `--work_dir`: where the registry is kept.
     pub work_dir: Option<PathBuf>,
+    /// `--masters`: all masters of the cluster, this one included and the same on each; none when it is alone.
+    pub masters: Vec<HostPort>,
     /// `--registry`: `replicated_log`, or `in_memory` to keep nothing.
     pub registry_in_memory: bool,
     /// `--registry_fetch_timeout`.
@@ -95,6 +98,7 @@ impl Default for Flags {
         const DAY: Duration = Duration::from_secs(86_400);
         Flags {
             work_dir: None,
+            masters: Vec::new(),
             registry_in_memory: false,
             registry_fetch_timeout: Duration::from_secs(60),
             registry_store_timeout: Duration::from_secs(20),
@@ -290,6 +294,9 @@ impl Flags {
         };
         if let Some(path) = &self.work_dir {
             show("work_dir", path.display().to_string());
+        }
+        if !self.masters.is_empty() {
+            show("masters", crate::founding::listed(&self.masters));
         }
         show("registry", if self.registry_in_memory { "in_memory" } else { "replicated_log" }.into());
         show("registry_fetch_timeout", text(self.registry_fetch_timeout));

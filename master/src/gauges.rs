@@ -44,7 +44,7 @@ pub(crate) fn install(ctx: &mut Context<Master>) {
     ctx.queue_gauge("master/event_queue_messages", Queued::Messages);
     ctx.queue_gauge("master/event_queue_dispatches", Queued::Dispatches);
     ctx.queue_gauge("master/event_queue_http_requests", Queued::Requests);
-    ctx.pull_gauge("master/elected", |master: &Master| f64::from(master.is_serving()));
+    ctx.pull_gauge("master/elected", |master: &Master| f64::from(master.is_elected()));
     for name in RESOURCES {
         for revocable in ["", "_revocable"] {
             for what in ["total", "used", "percent"] {

@@ -1,14 +1,17 @@
 //! The master: agents, frameworks, offers and tasks, and the registry on Raft.
 
+mod acting;
 mod actor;
 pub mod agent_life;
 pub mod agents;
 pub mod calls;
 pub mod capabilities;
 pub mod cluster;
+mod contender;
 pub mod effect;
 mod executors;
 mod flags;
+mod founding;
 pub mod framework_life;
 pub mod frameworks;
 mod gauges;
@@ -33,7 +36,8 @@ mod whitelist;
 mod will;
 
 pub use actor::Master;
+pub use contender::Contender;
 pub use flags::{Flags, InvalidFlag};
 pub use http::{API_LEVEL, version_document};
 pub use ids::Ids;
-pub use start::{Handle, PROCESS_ID, Prepared, StartError, prepare, start};
+pub use start::{Handle, PROCESS_ID, Prepared, StartError, prepare, prepare_with, start};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::internal::{PingSlaveMessage, PongSlaveMessage};
 use api::v1::AgentId;
-use libprocess::{Context, Pid, Process, Upid};
+use libprocess::{Context, Pid, Process, Time, Upid};
 
 use crate::actor::Master;
 
@@ -20,6 +20,7 @@ pub(crate) struct Observer {
     ponged: bool,
     /// The master was told that the agent is silent.
     reported: bool,
+    pinged: Time,
 }
 
 impl Observer {
@@ -40,6 +41,7 @@ impl Observer {
             timeouts: 0,
             ponged: true,
             reported: false,
+            pinged: Time::EPOCH,
         }
     }
 
@@ -54,15 +56,19 @@ impl Observer {
 
     fn ping(&mut self, ctx: &mut Context<Self>) {
         self.ponged = false;
+        self.pinged = ctx.now();
         ctx.send(&self.agent, PingSlaveMessage { connected: self.connected });
         ctx.delay(self.interval, Self::check);
     }
 
     fn check(&mut self, ctx: &mut Context<Self>) {
-        if !self.ponged {
+        // A look that comes late says more of this master than of the agent, whose answer may lie unread behind it.
+        let late = ctx.now() - self.pinged > self.interval + self.interval / 2;
+        if !self.ponged && !late {
             self.timeouts += 1;
             if self.timeouts >= self.max_timeouts {
-                // Pings go on: whether the agent is given up is for the master to say.
+                // Pings go on, and this is said again after each: the agent is given up by the master, and not while
+                // that may not act.
                 self.reported = true;
                 let id = self.agent_id.clone();
                 self.master.call(move |master, ctx| master.agent_is_silent(&id, ctx));

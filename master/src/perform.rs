@@ -4,7 +4,7 @@ use api::v1::AgentId;
 use libprocess::{Context, Id, Upid};
 use uuid::Uuid;
 
-use crate::actor::{HEARTBEAT_INTERVAL, Master};
+use crate::actor::{HEARTBEAT_INTERVAL, Master, Setup};
 use crate::effect::{Connection, Continuation, Effect};
 use crate::observer::Observer;
 use crate::per_framework::event_name;
@@ -45,7 +45,7 @@ impl Master {
             Effect::Allocator(call) => self.tell_allocator(call),
             Effect::Registry { operation, then } => self.persist(operation, then, ctx),
             Effect::Delay { after, then } => {
-                ctx.delay(after, move |master, ctx| master.timed_out(then, ctx));
+                self.start_timer(after, then, ctx);
             }
             Effect::Count(name) => self.count(name, ctx),
             Effect::CountOf(id, name) => self.per_framework.count(&self.cluster, &id, &name, ctx),
@@ -66,20 +66,32 @@ impl Master {
     fn heartbeat(&mut self, id: Uuid, ctx: &mut Context<Self>) {
         if self.streams.is_open(&id) {
             self.event_write(&id, ctx);
-            ctx.delay(HEARTBEAT_INTERVAL, move |master, ctx| master.heartbeat(id, ctx));
+            self.heartbeat_later(id, ctx);
         }
+    }
+
+    fn heartbeat_later(&mut self, id: Uuid, ctx: &mut Context<Self>) {
+        ctx.delay(HEARTBEAT_INTERVAL, move |master, ctx| {
+            if master.may_act(ctx) {
+                master.heartbeat(id, ctx);
+            } else if master.streams.is_open(&id) {
+                // It says that a master is there, so one that may not act does not say it.
+                master.heartbeat_later(id, ctx);
+            }
+        });
     }
 
     fn event_write(&mut self, id: &Uuid, ctx: &mut Context<Self>) {
         self.write(id, &heartbeat());
         if !self.streams.is_open(id) {
-            self.event(ctx, |_| ());
+            // So that what it did to the cluster has its effects.
+            self.act(ctx, |_| ());
         }
     }
 
     fn observe(&mut self, agent_id: AgentId, agent: Upid, ctx: &mut Context<Self>) {
-        let observer =
-            Observer::new(ctx.pid(), agent_id.clone(), agent, self.ping_interval, self.max_ping_timeouts);
+        let Setup { ping_interval, max_ping_timeouts, .. } = self.setup;
+        let observer = Observer::new(ctx.pid(), agent_id.clone(), agent, ping_interval, max_ping_timeouts);
         match ctx.spawn(Id::prefix("slave-observer"), observer) {
             Ok(pid) => drop(self.observers.insert(agent_id, pid)),
             Err(error) => self.fail(format!("an observer cannot be started: {error}"), ctx),
@@ -87,16 +99,15 @@ impl Master {
     }
 
     fn persist(&mut self, operation: Operation, then: Continuation, ctx: &mut Context<Self>) {
-        let Some(registrar) = self.registrar.clone() else { return };
         let written =
-            ctx.dispatch(&registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
+            ctx.dispatch(&self.registrar, move |registrar, ctx| registrar.apply(operation, ctx)).flatten();
         ctx.then(written, move |master, result, ctx| match result {
             Ok(Ok(outcome)) => {
-                master.event(ctx, |cluster| cluster.registry_done(then, outcome));
+                master.act_in_time(ctx, move |cluster| cluster.registry_done(then, outcome));
             }
-            // What the registry holds is unknown now. The next leader reads it; this one may not guess.
-            Ok(Err(error)) => master.fail(error.to_string(), ctx),
-            Err(_) => master.fail_soon("the registrar ended".into(), ctx),
+            Ok(Err(error)) => master.registry_failed(error, ctx),
+            // The contender hears of its end too, and knows what to do.
+            Err(_) => {}
         });
     }
 }

@@ -116,8 +116,11 @@ fn world_with(seed: u64, n_agents: u16, flags: Flags) -> World {
     let address = ([10, 0, 0, 1], 5050).into();
     let master_node = sim.node_with_delegate(address, master::PROCESS_ID);
     let flags = Flags { registry_in_memory: true, ..flags };
-    let Prepared { master, .. } = master::prepare(address, Uuid::from_u128(u128::from(seed)), flags).unwrap();
-    let master = sim.spawn(master_node, master::PROCESS_ID, master).unwrap();
+    let Prepared { contender, .. } =
+        master::prepare(address, Uuid::from_u128(u128::from(seed)), flags).unwrap();
+    let contender = sim.spawn(master_node, detector::CONTENDER, contender).unwrap();
+    sim.settle();
+    let master = sim.with(&contender, |contender| contender.master()).flatten().unwrap();
     let agents = (0..n_agents)
         .map(|n| {
             let node = sim.node(([10, 0, 1, n as u8 + 1], 5051).into());

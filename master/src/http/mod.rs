@@ -1,14 +1,16 @@
 //! The master's HTTP interface.
 
 pub(crate) mod json;
+mod masters;
 pub(crate) mod negotiate;
 pub(crate) mod reads;
 mod scheduler;
 mod shapes;
 pub(crate) mod snapshot;
+mod standby;
 
 use libprocess::Context;
-use libprocess::http::{Answer, Request, Response, StatusCode};
+use libprocess::http::{Answer, Request, Response};
 
 use crate::actor::Master;
 use json::Object;
@@ -65,27 +67,12 @@ pub(crate) fn json(request: &Request, document: impl Into<bytes::Bytes>) -> Resp
     }
 }
 
-/// What a master answers that has not read the registry yet.
-pub(crate) fn not_serving() -> Response {
-    Response::text(StatusCode::SERVICE_UNAVAILABLE, "Master has not finished recovery")
-}
-
 impl Master {
-    /// `/redirect`: to the leader, which is this one.
-    pub(crate) fn redirect(&mut self, request: Request, _: &mut Context<Self>) -> Response {
-        if request.path.trim_end_matches('/').rsplit('/').next() != Some("redirect") {
-            return Response::text(StatusCode::NOT_FOUND, "404 Not Found.");
-        }
-        let info = &self.cluster.info;
-        let location = format!("//{}:{}", info.hostname(), info.port);
-        Response::new(StatusCode::TEMPORARY_REDIRECT).header("Location", &location)
-    }
-
     /// `/flags`: those that have a value.
     pub(crate) fn flags(&mut self, request: Request, _: &mut Context<Self>) -> Response {
         let mut out = Vec::new();
         let mut object = Object::new(&mut out);
-        object.serialize("flags", &*self.flags);
+        object.serialize("flags", &*self.setup.flags);
         object.end();
         json(&request, out)
     }

@@ -9,7 +9,7 @@ use libprocess::http::{Answer, Request, Response};
 use libprocess::{Context, Promise};
 
 use super::snapshot::Snapshot;
-use super::{json, not_serving, shapes};
+use super::{json, shapes};
 use crate::actor::Master;
 
 /// A whole document, the same for everybody who asks.
@@ -76,16 +76,16 @@ impl Master {
         ctx: &mut Context<Self>,
         render: impl FnOnce(&Snapshot) -> Vec<u8> + Send + 'static,
     ) -> Answer {
-        if !self.is_serving() {
-            return not_serving().into();
+        if let Some(elsewhere) = self.turn_away(&request, ctx) {
+            return elsewhere.into();
         }
         let snapshot = Snapshot::of(self);
         ctx.blocking(move || json(&request, render(&snapshot))).into()
     }
 
     fn read(&mut self, document: Document, request: Request, ctx: &mut Context<Self>) -> Answer {
-        if !self.is_serving() {
-            return not_serving().into();
+        if let Some(elsewhere) = self.turn_away(&request, ctx) {
+            return elsewhere.into();
         }
         let version = self.version;
         let made = self.reads.0.entry(document).or_default();

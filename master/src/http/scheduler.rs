@@ -5,7 +5,8 @@ use libprocess::Context;
 use libprocess::http::{Method, Request, Response, StatusCode};
 use uuid::Uuid;
 
-use super::{negotiate, not_serving};
+use super::negotiate;
+use super::standby::no_leader;
 use crate::actor::Master;
 use crate::effect::{Connection, OfferOptions};
 use crate::framework_life::Subscription;
@@ -22,8 +23,8 @@ impl Master {
 
     fn try_scheduler(&mut self, request: &Request, ctx: &mut Context<Self>) -> Result<Response, Response> {
         let bad = |why: String| Response::text(StatusCode::BAD_REQUEST, why);
-        if !self.is_serving() {
-            return Err(not_serving());
+        if let Some(elsewhere) = self.turn_away(request, ctx) {
+            return Err(elsewhere);
         }
         if request.method != Method::POST {
             let why = format!("Expecting one of {{ 'POST' }}, but received '{}'", request.method);
@@ -75,10 +76,10 @@ impl Master {
                 constraints: update.offer_constraints,
             };
             let updated =
-                self.event(ctx, |cluster| cluster.update_framework(&id, update.framework_info, options));
-            return updated.map(|()| Response::ok()).map_err(|refused| bad(refused.0));
+                self.act(ctx, |cluster| cluster.update_framework(&id, update.framework_info, options));
+            return updated.ok_or_else(no_leader)?.map(|()| Response::ok()).map_err(|refused| bad(refused.0));
         }
-        if self.event(ctx, |cluster| cluster.call(&id, call)) {
+        if self.act(ctx, |cluster| cluster.call(&id, call)).ok_or_else(no_leader)? {
             Ok(Response::new(StatusCode::ACCEPTED))
         } else {
             Err(Response::text(StatusCode::NOT_IMPLEMENTED, "501 Not Implemented."))
@@ -106,7 +107,10 @@ impl Master {
                 constraints: subscribe.offer_constraints,
             },
         };
-        self.event(ctx, |cluster| cluster.subscribe(subscription));
+        if self.act(ctx, |cluster| cluster.subscribe(subscription)).is_none() {
+            self.streams.close(&stream);
+            return no_leader();
+        }
         response.header(STREAM_ID, &stream.to_string())
     }
 }

@@ -12,6 +12,7 @@ use api::v1::{
 use super::json::{Array, Object};
 use super::reads::Document;
 use super::snapshot::Snapshot;
+use super::standby::write_leader;
 use super::write_version;
 use crate::agents::Agent;
 use crate::effect::Connection;
@@ -48,13 +49,7 @@ fn state(snapshot: &Snapshot, out: &mut Vec<u8>) {
     object.serialize("unreachable_slaves", &snapshot.n_unreachable);
     object.optional("domain", info.domain.as_ref());
     object.field("leader", info.pid());
-    let mut leader = object.object("leader_info");
-    leader.field("id", &info.id);
-    leader.field("pid", info.pid());
-    leader.serialize("port", &info.port);
-    leader.field("hostname", info.hostname());
-    leader.optional("domain", info.domain.as_ref());
-    leader.end();
+    write_leader(&mut object, info);
     object.optional("cluster", snapshot.cluster_name.as_ref());
     object.serialize("flags", &*snapshot.flags);
     let mut slaves = object.array("slaves");

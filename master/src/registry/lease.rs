@@ -12,19 +12,33 @@ use libprocess::Time;
 /// Whether this master may act as leader; from [`Registrar::lease`](super::Registrar::lease).
 #[derive(Debug, Clone)]
 pub struct Lease {
-    /// Nanoseconds of [`Time`]; 0 when there is none.
-    until: Arc<AtomicU64>,
+    granted: Arc<Granted>,
+    /// The only term it is good for, if there is one.
+    only: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Granted {
+    /// Nanoseconds of [`Time`]; 0 when there is none. Written after the term it is granted in, and read before.
+    until: AtomicU64,
+    term: AtomicU64,
 }
 
 impl Lease {
+    /// The lease of that term alone. Whoever began to lead in one term must not go on in another: somebody else may
+    /// have led in between.
+    pub fn in_term(self, term: u64) -> Lease {
+        Lease { only: Some(term), ..self }
+    }
+
     /// Whether no other master can have been elected at that moment of this node's clock.
     pub fn holds(&self, now: Time) -> bool {
-        now < self.until()
+        now < self.until() && self.only.is_none_or(|term| term == self.granted.term.load(Ordering::Acquire))
     }
 
     /// The end of it; the epoch when this master does not lead, and the end of time when it is alone and does.
     pub fn until(&self) -> Time {
-        Time::from_nanos(self.until.load(Ordering::Acquire))
+        Time::from_nanos(self.granted.until.load(Ordering::Acquire))
     }
 }
 
@@ -36,22 +50,33 @@ pub(super) struct LeaseGrant {
 
 impl LeaseGrant {
     pub(super) fn new() -> LeaseGrant {
-        LeaseGrant { lease: Lease { until: Arc::default() } }
+        LeaseGrant { lease: Lease { granted: Arc::default(), only: None } }
     }
 
     pub(super) fn lease(&self) -> Lease {
         self.lease.clone()
     }
 
-    /// From now on the lease ends then; `None` ends it at once.
-    pub(super) fn set(&mut self, until: Option<Time>) {
-        self.lease.until.store(until.unwrap_or_default().as_nanos(), Ordering::Release);
+    /// From now on the lease is for that term and ends then; `None` ends it at once.
+    pub(super) fn set(&mut self, term: u64, until: Option<Time>) {
+        let granted = &self.lease.granted;
+        if granted.term.load(Ordering::Relaxed) != term {
+            // Whoever sees the end of one term's lease does not see another term beside it.
+            granted.until.store(0, Ordering::Release);
+            granted.term.store(term, Ordering::Release);
+        }
+        granted.until.store(until.unwrap_or_default().as_nanos(), Ordering::Release);
+    }
+
+    /// There is none from now on.
+    pub(super) fn end(&mut self) {
+        self.lease.granted.until.store(0, Ordering::Release);
     }
 }
 
 impl Drop for LeaseGrant {
     fn drop(&mut self) {
-        self.set(None);
+        self.end();
     }
 }
 
@@ -64,9 +89,19 @@ mod tests {
         let mut grant = LeaseGrant::new();
         let lease = grant.lease();
         assert!(!lease.holds(Time::EPOCH));
-        grant.set(Some(Time::from_nanos(10)));
+        grant.set(1, Some(Time::from_nanos(10)));
         assert!(lease.holds(Time::from_nanos(9)) && !lease.holds(Time::from_nanos(10)));
         drop(grant);
         assert!(!lease.holds(Time::EPOCH));
+    }
+
+    #[test]
+    fn it_may_be_good_for_one_term_only() {
+        let mut grant = LeaseGrant::new();
+        let (any, first) = (grant.lease(), grant.lease().in_term(1));
+        grant.set(1, Some(Time::from_nanos(10)));
+        assert!(any.holds(Time::EPOCH) && first.holds(Time::EPOCH));
+        grant.set(3, Some(Time::from_nanos(20)));
+        assert!(any.holds(Time::from_nanos(15)) && !first.holds(Time::EPOCH));
     }
 }

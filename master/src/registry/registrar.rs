@@ -445,7 +445,7 @@ impl Registrar {
         };
         let job = open.member.snapshot_due();
         // Before anything is said that lets another be elected.
-        self.lease.set(open.member.lease_until());
+        self.lease.set(open.member.term(), open.member.lease_until());
         for message in messages {
             self.send(message, ctx);
         }
@@ -593,7 +593,7 @@ impl Registrar {
 
     fn fail(&mut self, why: &str) {
         tracing::error!(why, "the registry is out of service");
-        self.lease.set(None);
+        self.lease.end();
         self.state = State::Failed(why.to_owned());
         if let Some(told) = self.told.take() {
             told(Err(why.to_owned()));

@@ -1,0 +1,378 @@
+//! Three masters on one thread, in virtual time: who leads, who stands by, and what the one leaves to the next.
+#![allow(clippy::unwrap_used)] // A test.
+
+use std::time::Duration;
+
+use api::internal::*;
+use api::resources::Resources;
+use api::v1::{AgentId, AgentInfo};
+use detector::{Detector, HostPort, Leader};
+use libprocess::http::{Body, Method, Response, StatusCode};
+use libprocess::sim::{Seed, SimNode, Simulation};
+use libprocess::{Context, Pid, Process, Upid};
+use master::registry::Storage;
+use master::registry::group::MemoryDisk;
+use master::{Contender, Flags, Master};
+use uuid::Uuid;
+
+const N_MASTERS: usize = 3;
+
+/// An agent without tasks, which registers with whoever leads.
+struct Agent {
+    masters: String,
+    leader: Option<Upid>,
+    id: Option<AgentId>,
+    /// With whom.
+    registered: Option<Upid>,
+    shut_down: bool,
+}
+
+impl Agent {
+    fn led_by(&mut self, leader: Option<Leader>, ctx: &mut Context<Self>) {
+        self.leader = leader.map(|leader| leader.pid);
+        self.registered = None;
+        self.ask(ctx);
+    }
+
+    fn ask(&mut self, ctx: &mut Context<Self>) {
+        let Some(leader) = self.leader.clone().filter(|_| self.registered.is_none()) else { return };
+        let resources = Resources::parse("cpus:4;mem:1024", "*").unwrap().to_messages();
+        let slave = AgentInfo { hostname: "h".into(), resources, id: self.id.clone(), ..Default::default() };
+        let version = Some("1.11.0".to_owned());
+        if self.id.is_some() {
+            ctx.send(&leader, ReregisterSlaveMessage { slave, version, ..Default::default() });
+        } else {
+            ctx.send(&leader, RegisterSlaveMessage { slave, version, ..Default::default() });
+        }
+        ctx.delay(Duration::from_secs(1), Self::ask);
+    }
+
+    fn welcome(&mut self, from: &Upid, id: AgentId) {
+        assert!(self.id.is_none() || self.id == Some(id.clone()), "an agent keeps its id");
+        self.id = Some(id);
+        if self.leader.as_ref() == Some(from) {
+            self.registered = Some(from.clone());
+        }
+    }
+}
+
+impl Process for Agent {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(
+            |agent: &mut Agent, from: &Upid, message: SlaveRegisteredMessage, _: &mut Context<Self>| {
+                agent.welcome(from, message.slave_id);
+            },
+        );
+        ctx.install(
+            |agent: &mut Agent, from: &Upid, message: SlaveReregisteredMessage, _: &mut Context<Self>| {
+                agent.welcome(from, message.slave_id);
+            },
+        );
+        ctx.install(|_: &mut Agent, _: PingSlaveMessage, ctx: &mut Context<Self>| {
+            ctx.reply(PongSlaveMessage {});
+        });
+        ctx.install(|agent: &mut Agent, _: ShutdownMessage, _: &mut Context<Self>| agent.shut_down = true);
+        let told = ctx.defer(|agent: &mut Agent, leader, ctx| agent.led_by(leader, ctx));
+        let masters: detector::Masters = self.masters.parse().unwrap();
+        let detector = Detector::new(masters, move |leader, _| {
+            told.call(leader);
+        });
+        ctx.spawn("detector", detector).unwrap();
+    }
+}
+
+struct World {
+    sim: Simulation,
+    nodes: Vec<SimNode>,
+    disks: Vec<MemoryDisk>,
+    contenders: Vec<Pid<Contender>>,
+    agents: Vec<(SimNode, Pid<Agent>)>,
+    lives: u128,
+}
+
+fn address(n: usize) -> libprocess::Address {
+    ([10, 0, 0, n as u8 + 1], 5050).into()
+}
+
+impl World {
+    fn new(seed: u64, n_agents: u8) -> World {
+        let mut sim = Simulation::new(Seed(seed));
+        let nodes: Vec<_> =
+            (0..N_MASTERS).map(|n| sim.node_with_delegate(address(n), master::PROCESS_ID)).collect();
+        let disks = (0..N_MASTERS).map(|_| MemoryDisk::default()).collect();
+        let lives = u128::from(seed) << 32;
+        let mut world = World { sim, nodes, disks, contenders: Vec::new(), agents: Vec::new(), lives };
+        for n in 0..N_MASTERS {
+            let contender = world.start(n);
+            world.contenders.push(contender);
+        }
+        let masters: Vec<_> = (0..N_MASTERS).map(|n| address(n).to_string()).collect();
+        for n in 0..n_agents {
+            let node = world.sim.node(([10, 0, 1, n + 1], 5051).into());
+            let masters = masters.join(",");
+            let agent = Agent { masters, leader: None, id: None, registered: None, shut_down: false };
+            world.agents.push((node, world.sim.spawn(node, "slave(1)", agent).unwrap()));
+        }
+        world
+    }
+
+    fn start(&mut self, n: usize) -> Pid<Contender> {
+        self.lives += 1;
+        let masters: Vec<HostPort> = (0..N_MASTERS).map(|n| address(n).into()).collect();
+        let flags = Flags { masters, registry_in_memory: true, ..Flags::default() };
+        let storage = Storage::Kept(self.disks[n].clone());
+        let prepared = master::prepare_with(address(n), Uuid::from_u128(self.lives), flags, storage).unwrap();
+        let contender = self.sim.spawn(self.nodes[n], detector::CONTENDER, prepared.contender).unwrap();
+        self.sim.settle();
+        contender
+    }
+
+    fn restart(&mut self, n: usize) {
+        self.disks[n].crash(false);
+        self.sim.restart(self.nodes[n]);
+        self.contenders[n] = self.start(n);
+    }
+
+    fn master(&mut self, n: usize) -> Option<Pid<Master>> {
+        self.sim.with(&self.contenders[n], |contender| contender.master()).flatten()
+    }
+
+    /// What `GET path` gives on a master.
+    fn get(&mut self, n: usize, path: &str) -> Option<Response> {
+        let (tell, told) = std::sync::mpsc::channel();
+        self.sim.request(self.nodes[n], Method::GET, path, "").settled(move |response| {
+            let _ = tell.send(response);
+        });
+        // What is made off the actor takes its time.
+        for _ in 0..100 {
+            self.sim.run_for(Duration::from_micros(200));
+            if let Ok(response) = told.try_recv() {
+                return response.ok();
+            }
+        }
+        None
+    }
+
+    fn status(&mut self, n: usize, path: &str) -> Option<StatusCode> {
+        self.get(n, path).map(|response| response.status)
+    }
+
+    /// The masters that answer as a leader does.
+    fn serving(&mut self) -> Vec<usize> {
+        (0..N_MASTERS).filter(|n| self.status(*n, "/state") == Some(StatusCode::OK)).collect()
+    }
+
+    /// Lets virtual time pass until exactly one master serves, and says which.
+    fn leader(&mut self) -> usize {
+        let mut serving = Vec::new();
+        self.until("one master serves", |world| {
+            serving = world.serving();
+            serving.len() == 1
+        });
+        serving[0]
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut World) -> bool) {
+        let mut left = 2_000;
+        while !done(self) {
+            assert!(left > 0, "{what}: not in time (seed {:?})", self.sim.seed());
+            left -= 1;
+            self.sim.run_for(Duration::from_millis(20));
+        }
+    }
+
+    fn all_registered_with(&mut self, n: usize) -> bool {
+        let World { sim, agents, .. } = self;
+        agents.iter().all(|(_, agent)| {
+            let with = sim.with(agent, |agent| agent.registered.clone()).unwrap();
+            with.is_some_and(|master| master.address() == address(n))
+        })
+    }
+
+    fn n_agents(&mut self, n: usize) -> Option<usize> {
+        let master = self.master(n)?;
+        self.sim.with(&master, |master| master.n_agents())
+    }
+
+    fn id(&mut self, n: usize) -> String {
+        body(&self.get(n, "/state").unwrap())["id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn body(response: &Response) -> serde_json::Value {
+    match &response.body {
+        Body::Bytes(bytes) => serde_json::from_slice(bytes).unwrap(),
+        _ => serde_json::Value::Null,
+    }
+}
+
+fn text(response: &Response) -> &str {
+    match &response.body {
+        Body::Bytes(bytes) => std::str::from_utf8(bytes).unwrap(),
+        _ => "",
+    }
+}
+
+fn location(response: &Response) -> &str {
+    response.headers.get("Location").map_or("", |value| value.to_str().unwrap())
+}
+
+#[test]
+fn the_next_master_serves_with_the_registry_of_the_last_and_that_one_comes_back_to_stand_by() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 4);
+        let first = world.leader();
+        world.until("joining", |world| world.all_registered_with(first));
+        let ids: Vec<_> =
+            world.agents.clone().iter().map(|(_, it)| world.sim.with(it, |it| it.id.clone())).collect();
+
+        world.sim.crash(world.nodes[first]);
+        let second = world.leader();
+        assert_ne!(first, second);
+        world.until("coming back", |world| world.all_registered_with(second));
+        let after: Vec<_> =
+            world.agents.clone().iter().map(|(_, it)| world.sim.with(it, |it| it.id.clone())).collect();
+        assert_eq!(ids, after, "known to the next master under the same ids");
+        assert_eq!(world.n_agents(second), Some(4));
+
+        world.restart(first);
+        world.until("it knows who leads", |world| {
+            world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+        });
+        let response = world.get(first, "/state").unwrap();
+        assert_eq!(location(&response), format!("//10.0.0.{}:5050/master/state", second + 1));
+        world.sim.run_for(Duration::from_secs(30));
+        assert_eq!(world.serving(), [second], "who comes back does not disturb the leader");
+        let shut_down = |world: &mut World| {
+            let World { sim, agents, .. } = world;
+            agents.iter().filter(|(_, agent)| sim.with(agent, |agent| agent.shut_down).unwrap()).count()
+        };
+        assert_eq!(shut_down(&mut world), 0);
+    }
+}
+
+#[test]
+fn a_leader_cut_off_from_its_group_stops_before_another_acts_and_is_another_afterwards() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 2);
+        let first = world.leader();
+        world.until("joining", |world| world.all_registered_with(first));
+        let id = world.id(first);
+        let (cut, others): (Vec<_>, Vec<_>) =
+            world.nodes.clone().into_iter().partition(|node| *node == world.nodes[first]);
+        world.sim.network().partition(&cut, &others);
+        // Agents still reach it; but its lease runs out before anybody else can be elected.
+        let mut second = None;
+        world.until("another serves", |world| {
+            let serving = world.serving();
+            assert!(serving.len() <= 1, "two masters act at once (seed {seed})");
+            second = serving.into_iter().find(|n| *n != first);
+            second.is_some()
+        });
+        let second = second.unwrap();
+        assert_ne!(world.status(first, "/state"), Some(StatusCode::OK));
+        world.until("moving on", |world| world.all_registered_with(second));
+
+        world.sim.network().heal();
+        world.until("it knows who leads", |world| {
+            world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+        });
+        assert_eq!(world.n_agents(first), Some(0), "nothing of its reign is left");
+        assert_eq!(world.serving(), [second]);
+
+        // It may lead again, as another.
+        world.sim.crash(world.nodes[second]);
+        let third = world.leader();
+        world.until("coming back", |world| world.all_registered_with(third));
+        if third == first {
+            assert_ne!(world.id(first), id);
+        }
+    }
+}
+
+#[test]
+fn a_leader_whose_lease_has_run_out_waits_and_goes_on_as_the_same() {
+    let mut tried = 0;
+    for seed in 0..10 {
+        let mut world = World::new(seed, 2);
+        let first = world.leader();
+        world.until("joining", |world| world.all_registered_with(first));
+        let id = world.id(first);
+        let (cut, others): (Vec<_>, Vec<_>) =
+            world.nodes.clone().into_iter().partition(|node| *node == world.nodes[first]);
+        world.sim.network().partition(&cut, &others);
+        let master = world.master(first).unwrap();
+        world.until("the lease runs out", |world| world.status(first, "/state") != Some(StatusCode::OK));
+        let response = world.get(first, "/state").unwrap();
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(text(&response), "No leader elected");
+        // An agent that ends meanwhile is not given up by a master that may not act.
+        let gone = world.agents[0].1.clone();
+        world.sim.inject_exited(gone.upid(), &master);
+        world.sim.run_for(Duration::from_millis(5));
+        let connected = |response: &Response| {
+            body(response)["slaves"]
+                .as_array()
+                .map(|all| all.iter().filter(|it| it["active"] == true).count())
+        };
+        world.sim.network().heal();
+        world.sim.run_for(Duration::from_millis(400));
+        if world.serving() != [first] {
+            // Somebody else's patience was shorter.
+            continue;
+        }
+        tried += 1;
+        assert_eq!(world.id(first), id);
+        let state = world.get(first, "/state").unwrap();
+        assert_eq!(connected(&state), Some(1), "what had to wait has happened");
+    }
+    assert!(tried > 0, "no leader ever got its lease back");
+}
+
+#[test]
+fn a_standby_sends_on_what_is_for_the_leader_and_answers_the_rest() {
+    let mut world = World::new(3, 0);
+    let response = world.get(0, "/state").unwrap();
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(text(&response), "No leader elected");
+    for path in ["/redirect", "/master/redirect", "/leader"] {
+        assert_eq!(world.status(0, path), Some(StatusCode::SERVICE_UNAVAILABLE), "{path}");
+    }
+    assert_eq!(world.status(0, "/health"), Some(StatusCode::OK));
+
+    let leader = world.leader();
+    let standby = (leader + 1) % N_MASTERS;
+    world.until("it knows who leads", |world| {
+        world.status(standby, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+    });
+    let base = format!("//10.0.0.{}:5050", leader + 1);
+    for (path, expected) in [
+        ("/api/v1/scheduler", "/master/api/v1/scheduler"),
+        ("/master/api/v1/scheduler?a=b%20c", "/master/api/v1/scheduler?a=b%20c"),
+        ("/state?jsonp=f", "/master/state?jsonp=f"),
+        ("/state-summary", "/master/state-summary"),
+        ("/master/slaves?slave_id=x", "/master/slaves?slave_id=x"),
+        ("/frameworks", "/master/frameworks"),
+        ("/tasks?limit=5&order=asc", "/master/tasks?limit=5&order=asc"),
+        ("/redirect", ""),
+        ("/master/redirect", ""),
+    ] {
+        let response = world.get(standby, path).unwrap();
+        assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT, "{path}");
+        assert_eq!(location(&response), format!("{base}{expected}"), "{path}");
+        assert_eq!(text(&response), "", "{path}");
+    }
+    for path in ["/health", "/flags", "/version", "/leader", "/master/leader", "/registrar(1)/registry"] {
+        assert_eq!(world.status(standby, path), Some(StatusCode::OK), "{path}");
+    }
+    assert_eq!(world.status(standby, "/redirect/x"), Some(StatusCode::NOT_FOUND));
+
+    let response = world.get(leader, "/redirect").unwrap();
+    assert_eq!(location(&response), base, "the leader names itself");
+    let [here, there] = [standby, leader].map(|n| body(&world.get(n, "/leader").unwrap()));
+    assert_eq!(here, there);
+    assert_eq!(here["leader"], format!("master@10.0.0.{}:5050", leader + 1));
+    assert_eq!(here["masters"].as_array().unwrap().len(), N_MASTERS);
+    let flags = body(&world.get(standby, "/flags").unwrap());
+    assert_eq!(flags["flags"]["masters"], "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050");
+}
