@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use detector::Masters;
+use detector::{HostPort, Masters};
 
 use crate::values;
 
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     ParticlesExecutor,
     /// Run one command as a task, follow it, and exit with its outcome.
     Execute(ExecuteFlags),
+    /// List the masters of a cluster.
+    Masters(MastersFlags),
 }
 
 /// Flags of every part that listens.
@@ -77,12 +79,21 @@ pub(crate) struct LogFlags {
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
   mesos master --work_dir=/var/lib/mesos
+  mesos master --work_dir=/var/lib/mesos --masters=m1:5050,m2:5050,m3:5050
+                                             one of three, of which any may fail: the same on each machine
   mesos master --registry=in_memory --port=5050 --cluster=test
   MESOS_WORK_DIR=/var/lib/mesos mesos master")]
 pub(crate) struct MasterFlags {
     /// Where the registry is kept. Required unless --registry=in_memory.
     #[arg(long = "work_dir", value_name = "DIR")]
     pub(crate) work_dir: Option<PathBuf>,
+    /// All masters of the cluster, this one included: the same list on each. Without it this one is alone.
+    ///
+    /// Which of them this is, its port tells, and --hostname, --ip, --advertise_ip or what the names mean on this
+    /// machine. A group that exists is changed by `mesos masters`, not by this list.
+    #[arg(long = "masters", value_name = "HOST:PORT,…", value_delimiter = ',', action = ArgAction::Set,
+          value_parser = values::master)]
+    pub(crate) masters: Option<Vec<HostPort>>,
     /// The port to listen on.
     #[arg(long = "port", default_value_t = 5050)]
     pub(crate) port: u16,
@@ -281,12 +292,16 @@ pub(crate) struct AgentFlags {
 #[command(after_help = "Examples:
   mesos local
   mesos local --agents 3 --resources='cpus:2;mem:1024'
+  mesos local --masters 3 --agents 5          three masters on ports 5050 to 5052, of which one leads
   mesos local --port 0                        on a free port, which is printed")]
 pub(crate) struct LocalFlags {
     /// How many agents.
     #[arg(long = "agents", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) agents: u16,
-    /// The master's port; 0 takes a free one. Agents take free ones.
+    /// How many masters; an odd number. One of them leads, and a majority has to be up.
+    #[arg(long = "masters", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) masters: u16,
+    /// The master's port, or the first of several in a row; 0 takes free ones. Agents take free ones.
     #[arg(long = "port", default_value_t = 5050)]
     pub(crate) port: u16,
     /// The IP address to listen on.
@@ -303,6 +318,28 @@ pub(crate) struct LocalFlags {
     pub(crate) attributes: Option<String>,
     #[command(flatten)]
     pub(crate) log: LogFlags,
+}
+
+#[derive(Args, Debug, Clone)]
+#[command(after_help = "Examples:
+  mesos masters list
+  mesos masters list --master=m1:5050,m2:5050,m3:5050
+
+Any master will do: it sends on to the leader. BEHIND is how many entries of the log a master has not got yet,
+HEARD when the leader last heard from it. Exits with 1 when nobody leads, or no master answers.")]
+pub(crate) struct MastersFlags {
+    #[command(subcommand)]
+    pub(crate) command: MastersCommand,
+    /// The masters to ask, one after another.
+    #[arg(long = "master", value_name = "MASTERS", default_value = "127.0.0.1:5050", global = true,
+          value_parser = values::masters)]
+    pub(crate) master: Masters,
+}
+
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum MastersCommand {
+    /// Who they are, who leads, and how far each has got.
+    List,
 }
 
 #[derive(Args, Debug, Clone)]

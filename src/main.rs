@@ -3,6 +3,7 @@
 mod args;
 mod cli;
 mod commands;
+mod http;
 mod logging;
 mod progress;
 mod values;
@@ -75,6 +76,7 @@ fn run(cli: cli::Cli) -> Result<ExitCode, Failure> {
         Command::Particles(flags) => commands::particles::run(flags),
         Command::ParticlesExecutor => commands::internal::particles_executor(),
         Command::Execute(flags) => commands::execute::run(flags),
+        Command::Masters(flags) => commands::masters::run(flags),
     };
     outcome.map_err(Failure::Failed)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use detector::{InvalidMasters, Masters};
+use detector::{HostPort, InvalidMasters, Masters};
 
 /// `15secs`, `1.5mins`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -12,6 +12,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// `4KB`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     api::byte_size::parse(text).map_err(|error| error.to_string())
+}
+
+/// `host:port` of a master, or a host alone, which means port 5050.
+pub(crate) fn master(text: &str) -> Result<HostPort, String> {
+    text.parse().map_err(|error: detector::InvalidHostPort| error.to_string())
 }
 
 /// `m1:5050,m2:5050,m3:5050`, or a file that says so. The file has to be right now; it is read again later.

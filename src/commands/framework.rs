@@ -31,6 +31,7 @@ impl Place {
             None => Some(Cluster::start(Plan {
                 ip: IpAddr::from(Ipv4Addr::LOCALHOST),
                 port: 0,
+                masters: 1,
                 agents: 1,
                 work_dir: None::<PathBuf>,
                 resources: None,
@@ -39,7 +40,7 @@ impl Place {
         };
         let masters = match (masters, &cluster) {
             (Some(masters), _) => masters,
-            (None, Some(cluster)) => cluster.master().clone().into(),
+            (None, Some(cluster)) => cluster.masters()?,
             (None, None) => anyhow::bail!("there is no cluster to run on"),
         };
         let node = node_facing(&masters)?;

@@ -14,7 +14,13 @@ pub(crate) fn run(flags: Box<MasterFlags>) -> anyhow::Result<ExitCode> {
     let master_flags = master_flags(&flags)?;
     let node = node(&flags.listen, flags.port, master::PROCESS_ID)?;
     let master = master::start(&node, master_flags)?;
-    tracing::info!(address = %node.address(), id = master.info.id, "master up");
+    match &flags.masters {
+        None => tracing::info!(address = %node.address(), id = master.info.id, "master up"),
+        Some(all) => {
+            let all = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            tracing::info!(address = %node.address(), id = master.info.id, masters = all, "master up, one of several");
+        }
+    }
     let end = first([interrupted.map(|()| None), master.fatal.map(Some)]);
     let fatal = wait_for(end).flatten();
     let _ = node.shutdown().wait(SHUTDOWN_TIMEOUT);
@@ -35,6 +41,7 @@ fn master_flags(flags: &MasterFlags) -> anyhow::Result<master::Flags> {
     };
     Ok(master::Flags {
         work_dir: flags.work_dir.clone(),
+        masters: flags.masters.clone().unwrap_or_default(),
         registry_in_memory: flags.registry == "in_memory",
         registry_fetch_timeout: flags.registry_fetch_timeout,
         registry_store_timeout: flags.registry_store_timeout,

@@ -7,6 +7,7 @@ mod framework;
 pub(crate) mod internal;
 pub(crate) mod local;
 pub(crate) mod master;
+pub(crate) mod masters;
 pub(crate) mod particles;
 pub(crate) mod pi;
 
