@@ -291,6 +291,35 @@ fn a_leader_cut_off_from_its_group_stops_before_another_acts_and_is_another_afte
 }
 
 #[test]
+fn a_leader_that_was_stopped_does_nothing_before_it_has_heard_how_things_stand() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 2);
+        let first = world.leader();
+        world.until("joining", |world| world.all_registered_with(first));
+        let node = world.nodes[first];
+        world.sim.stop(node);
+        let mut second = None;
+        world.until("another serves", |world| {
+            second =
+                (0..N_MASTERS).find(|n| *n != first && world.status(*n, "/state") == Some(StatusCode::OK));
+            second.is_some()
+        });
+        let second = second.unwrap();
+        world.until("moving on", |world| world.all_registered_with(second));
+        world.sim.go_on(node);
+        // From its first moment on; with everything that came while it was stopped still before it.
+        for _ in 0..200 {
+            assert_eq!(world.serving(), [second], "seed {seed}");
+        }
+        world.until("it knows who leads", |world| {
+            world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+        });
+        assert!(world.all_registered_with(second), "nobody was told anything by the one that slept");
+        assert_eq!(world.n_agents(second), Some(2));
+    }
+}
+
+#[test]
 fn a_leader_whose_lease_has_run_out_waits_and_goes_on_as_the_same() {
     let mut tried = 0;
     for seed in 0..10 {

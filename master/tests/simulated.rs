@@ -215,6 +215,31 @@ fn silent_agents_are_given_up_one_after_another_and_those_that_answer_are_spared
 }
 
 #[test]
+fn no_agent_is_given_up_because_its_master_was_stopped() {
+    for seed in 0..3 {
+        let mut world = world(seed, 2);
+        world.until(Duration::from_secs(10), "joining", World::all_registered);
+        let (cut, master_node) = (world.agents[0].0, world.master_node);
+        world.sim.network().partition(&[cut], &[master_node]);
+        // Its connection is lost, and so are four of five pings.
+        world.sim.run_for(Duration::from_secs(62));
+        world.sim.stop(master_node);
+        world.sim.run_for(Duration::from_secs(3600));
+        world.sim.network().heal();
+        world.sim.go_on(master_node);
+        let lost = world.agents[0].1.clone();
+        drop(world.sim.dispatch(&lost, |agent, ctx| agent.lost(ctx)));
+        world.sim.run_for(Duration::from_secs(120));
+        assert_eq!((world.count(Master::n_agents), world.count(Master::n_unreachable_agents)), (2, 0));
+        assert!(world.all_registered());
+        // Nor is one kept for ever that is really gone.
+        world.sim.crash(cut);
+        world.sim.run_for(Duration::from_secs(95));
+        assert_eq!((world.count(Master::n_agents), world.count(Master::n_unreachable_agents)), (1, 1));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut world = world(seed, 3);
