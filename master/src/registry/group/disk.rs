@@ -1,5 +1,6 @@
 //! What a member makes durable, and a disk in memory that can lose what was not synced.
 
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -125,6 +126,8 @@ struct Platter {
     synced: Stored,
     /// Given to the disk, but not yet told to be durable.
     tail: Option<Write>,
+    /// What it says instead of writing, as an `errno`.
+    refuses: Option<i32>,
 }
 
 impl Platter {
@@ -135,7 +138,9 @@ impl Platter {
     }
 }
 
-/// A disk in memory. Clones are the same disk: one may outlive the member that writes it, as a disk does.
+/// A disk in memory. Clones are the same disk: one may outlive the member that writes it, as a disk does. How long a
+/// write takes is for whoever runs the [`Job`] to say; a simulation can say it for each node. A write is there whole
+/// or not at all, as the log makes sure of on a real disk, whatever is torn.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDisk {
     platter: Arc<Mutex<Platter>>,
@@ -157,12 +162,25 @@ impl MemoryDisk {
     }
 }
 
+impl MemoryDisk {
+    /// From now on it refuses writes, as a disk does that is full or broken, with that `errno`; or takes them again. What
+    /// it refused may be there after a crash.
+    pub fn refuse(&self, errno: Option<i32>) {
+        self.platter.lock().refuses = errno;
+    }
+}
+
 impl Disk for MemoryDisk {
     fn submit(&mut self, write: Write) -> Job {
         self.platter.lock().tail = Some(write);
         let platter = Arc::clone(&self.platter);
         Box::new(move || {
-            platter.lock().sync();
+            let mut platter = platter.lock();
+            if let Some(errno) = platter.refuses {
+                let source = Arc::new(io::Error::from_raw_os_error(errno));
+                return Err(LogError::Disk { file: "memory".into(), doing: "write", source });
+            }
+            platter.sync();
             Ok(())
         })
     }
@@ -192,6 +210,23 @@ mod tests {
         drop(disk.submit(Write { entries: entries(2, 2..=3), ..Default::default() }));
         disk.crash(true);
         assert_eq!(shape(&disk), (0, vec![(1, 1), (2, 2), (3, 2)]));
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_may_be_there_after_a_crash() {
+        for keep_unsynced in [false, true] {
+            let mut disk = MemoryDisk::default();
+            disk.submit(Write { entries: entries(1, 1..=2), ..Default::default() })().unwrap();
+            disk.refuse(Some(nix::libc::ENOSPC));
+            let error =
+                disk.submit(Write { entries: entries(1, 3..=3), ..Default::default() })().unwrap_err();
+            assert!(error.to_string().contains("No space left on device"), "{error}");
+            disk.crash(keep_unsynced);
+            disk.refuse(None);
+            assert_eq!(disk.load().entries.len(), 2 + usize::from(keep_unsynced));
+            disk.submit(Write { entries: entries(1, 3..=4), ..Default::default() })().unwrap();
+            assert_eq!(disk.load().entries.len(), 4);
+        }
     }
 
     #[test]
