@@ -228,6 +228,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
         if admission == Admission::Ignored {
             return;
         }
+        tracing::debug!(%from, "admitted");
         self.backoff.reset();
         self.cancel_retry();
         self.with(ctx, |scheduler, calls| match admission {
@@ -239,6 +240,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
 
     fn resource_offers(&mut self, from: &Upid, message: ResourceOffersMessage, ctx: &mut Context<Self>) {
         if self.session.heeds(from) {
+            tracing::debug!(offers = message.offers.len(), "offered");
             self.session.offered(&message.offers, &message.pids);
             self.with(ctx, |scheduler, calls| scheduler.resource_offers(calls, message.offers));
         }
