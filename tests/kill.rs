@@ -132,6 +132,31 @@ fn a_killed_master_comes_back_to_its_agents_frameworks_and_tasks() {
 }
 
 #[test]
+fn a_master_whose_disk_is_full_ends_with_file_and_cause_and_loses_nothing() {
+    let mut cluster = Cluster::start();
+    let id = get_json(cluster.port, "/slaves")["slaves"][0]["id"].clone();
+    assert!(id.is_string());
+    cluster.master.signal("-KILL");
+    cluster.master.wait(SOON);
+
+    // Files may not grow past half a kilobyte, and the log is larger already.
+    let command = support::master_command(cluster.port, cluster.dir.path());
+    let script = r#"ulimit -f 1; trap "" XFSZ; exec "$@" 2>&1"#;
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    let mut limited = Daemon::start(limited.stdout(Stdio::piped()));
+    let status = limited.wait(SOON);
+    let said = limited.output();
+    assert!(!status.success(), "{said}");
+    assert!(said.contains("/registry/") && said.contains("File too large"), "{said}");
+    assert!(said.contains("start this master again"), "{said}");
+
+    cluster.master = support::master(cluster.port, cluster.dir.path());
+    cluster.wait_for_agents(1);
+    assert_eq!(get_json(cluster.port, "/slaves")["slaves"][0]["id"], id, "the agent is the one it was");
+}
+
+#[test]
 fn ctrl_c_ends_a_computation_and_leaves_nothing_behind() {
     let points = 1_000_000_000_000 + u64::from(std::process::id());
     let mut pi = Daemon::start(

@@ -165,7 +165,12 @@ impl Cluster {
 }
 
 pub(crate) fn master(port: u16, dir: &Path) -> Daemon {
-    Daemon::start(mesos().args([
+    Daemon::start(&mut master_command(port, dir))
+}
+
+pub(crate) fn master_command(port: u16, dir: &Path) -> Command {
+    let mut command = mesos();
+    command.args([
         "master",
         "--ip=127.0.0.1",
         &format!("--port={port}"),
@@ -173,7 +178,8 @@ pub(crate) fn master(port: u16, dir: &Path) -> Daemon {
         "--agent_ping_timeout=1secs",
         "--max_agent_ping_timeouts=2",
         "--logging_level=WARNING",
-    ]))
+    ]);
+    command
 }
 
 pub(crate) fn agent(master_port: u16, dir: &Path) -> Daemon {
