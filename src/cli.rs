@@ -293,7 +293,9 @@ pub(crate) struct AgentFlags {
   mesos local
   mesos local --agents 3 --resources='cpus:2;mem:1024'
   mesos local --masters 3 --agents 5          three masters on ports 5050 to 5052, of which one leads
-  mesos local --port 0                        on a free port, which is printed")]
+  mesos local --port 0                        on a free port, which is printed
+  mesos local --masters 3 --agents 5 --chaos 7 --logging_level=ERROR
+                                              kills masters and agents while π is computed, which has to be right")]
 pub(crate) struct LocalFlags {
     /// How many agents.
     #[arg(long = "agents", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -316,6 +318,13 @@ pub(crate) struct LocalFlags {
     /// What frameworks are told of each agent.
     #[arg(long = "attributes", value_name = "KEY:VALUE;…")]
     pub(crate) attributes: Option<String>,
+    /// Compute π over and over, kill masters and agents meanwhile and start them again, and say so. Which and when is
+    /// drawn from this number. Exits with 1 as soon as a π differs from the first.
+    #[arg(long = "chaos", value_name = "SEED")]
+    pub(crate) chaos: Option<u64>,
+    /// For how long, with --chaos; until Ctrl-C by default.
+    #[arg(long = "chaos_for", value_name = "DURATION", requires = "chaos", value_parser = values::duration)]
+    pub(crate) chaos_for: Option<Duration>,
     #[command(flatten)]
     pub(crate) log: LogFlags,
 }

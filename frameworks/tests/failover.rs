@@ -72,7 +72,8 @@ impl Stage {
         let list = format!("{},{}", masters[0].node.address(), masters[1].node.address());
         let list: Masters = list.parse().unwrap();
         let node = Node::builder().listen("127.0.0.1:0").start().unwrap();
-        let options = SchedulerOptions { registration_backoff: Duration::from_secs(60), ..Default::default() };
+        let options =
+            SchedulerOptions { registration_backoff: Duration::from_secs(60), ..Default::default() };
         let (diary, framework) = (Diary::default(), FrameworkInfo::default());
         let driver = SchedulerDriver::start_with(&node, diary, framework, list, options).unwrap();
         Stage { masters, driver, _node: node }

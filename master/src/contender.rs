@@ -97,6 +97,11 @@ impl Contender {
         self.registrar.clone()
     }
 
+    /// Whether this node's master leads, be it that it does not serve yet.
+    pub fn leads(&self) -> bool {
+        matches!(self.life, Life::Reign(_))
+    }
+
     /// How things stood when they changed last.
     pub fn standing(&self) -> &Standing {
         &self.standing
@@ -177,7 +182,7 @@ impl Contender {
     /// The master was told by the registrar that it leads no more, before this process was.
     pub(crate) fn abdicated(&mut self, master: &Upid, ctx: &mut Context<Self>) {
         let current = self.master.as_ref().is_some_and(|it| it.upid() == master);
-        if current && matches!(self.life, Life::Reign(_)) {
+        if current && self.leads() {
             tracing::warn!("the registry is another's to write; this master stands by as another");
             self.end_reign(ctx);
         }
@@ -223,9 +228,7 @@ impl Contender {
         let Standing { term, leader, masters, .. } = &self.standing;
         let own = |leader: &&MasterInfo| leader.pid == self.info.pid;
         // What the registry says of this node is true of the life it was written by, while that reigns.
-        let past = |leader: &&MasterInfo| {
-            own(leader) && (leader.id != self.info.id || !matches!(self.life, Life::Reign(_)))
-        };
+        let past = |leader: &&MasterInfo| own(leader) && (leader.id != self.info.id || !self.leads());
         let leader = leader.as_ref().filter(|leader| !past(leader)).and_then(|leader| {
             let pid = Upid::parse_ip(leader.pid())?;
             Some(Leader { pid, id: leader.id.clone(), hostname: leader.hostname().to_owned() })
@@ -290,7 +293,7 @@ impl Process for Contender {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         ctx.install(Self::watch_leader);
         ctx.pull_gauge("contender/watchers", |this| this.watchers.len() as f64);
-        ctx.pull_gauge("contender/leads", |this| f64::from(u8::from(matches!(this.life, Life::Reign(_)))));
+        ctx.pull_gauge("contender/leads", |this| f64::from(u8::from(this.leads())));
         self.start(ctx);
     }
 

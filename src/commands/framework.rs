@@ -36,6 +36,7 @@ impl Place {
                 work_dir: None::<PathBuf>,
                 resources: None,
                 attributes: None,
+                restarts: false,
             })?),
         };
         let masters = match (masters, &cluster) {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::cluster::{Cluster, Plan};
-use super::{first, interrupted, wait_for};
+use super::{chaos, first, interrupted, wait_for};
 use crate::cli::LocalFlags;
 use crate::logging;
 
@@ -18,9 +18,14 @@ pub(crate) fn run(flags: LocalFlags) -> anyhow::Result<ExitCode> {
         work_dir: flags.work_dir,
         resources: flags.resources,
         attributes: flags.attributes,
+        restarts: flags.chaos.is_some(),
     })?;
     println!("{}", describe(&cluster, flags.agents));
-    let end = first([cluster.fatal().map(Some), interrupted.map(|()| None)]);
+    if let Some(seed) = flags.chaos {
+        return chaos::run(&mut cluster, seed, flags.chaos_for, interrupted);
+    }
+    let fatal = cluster.fatal().map(|fatal| fatal.map(Some));
+    let end = first(fatal.into_iter().chain([interrupted.map(|()| None)]));
     match wait_for(end).flatten() {
         Some(reason) => Err(anyhow::anyhow!(reason).context("the master gave up")),
         None => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 pub(crate) mod agent;
+mod chaos;
 mod cluster;
 pub(crate) mod execute;
 mod framework;
