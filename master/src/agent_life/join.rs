@@ -98,6 +98,8 @@ impl Cluster {
         }
         tracing::info!(agent = %id, %pid, hostname = message.slave.hostname, "agent registered");
         self.count("master/slave_registrations");
+        // While the registry wrote, another agent may have come back to the address, and ended again.
+        self.clear_address(&pid, &id);
         let total = total(&message.slave, &message.checkpointed_resources);
         let agent = self.new_agent(
             pid.clone(),
