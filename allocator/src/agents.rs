@@ -195,10 +195,7 @@ impl Agent {
     pub(crate) fn convert(&mut self, total: Resources, f: impl FnOnce(&mut Resources)) {
         self.traits = Traits::of(&total);
         self.total = total;
-        match self.overcommitted {
-            true => self.recompute(),
-            false => f(&mut self.available),
-        }
+        if self.overcommitted { self.recompute() } else { f(&mut self.available) }
     }
 
     /// Notes that somebody, client or stranger, holds `resources` more.
@@ -294,8 +291,9 @@ impl Agent {
 
 /// Without what several may hold at once.
 fn exclusive(resources: &Resources) -> Cow<'_, Resources> {
-    match resources.iter().any(Entry::is_shared) {
-        true => Cow::Owned(resources.non_shared()),
-        false => Cow::Borrowed(resources),
+    if resources.iter().any(Entry::is_shared) {
+        Cow::Owned(resources.non_shared())
+    } else {
+        Cow::Borrowed(resources)
     }
 }

@@ -116,15 +116,6 @@ impl Allocator {
         self.refreshed(client);
     }
 
-    /// The client may want what it was not given before, on any agent.
-    pub(crate) fn refreshed(&mut self, client: ClientKey) {
-        if self.active.contains(client.0) {
-            self.fresh.insert(client.0);
-        } else {
-            self.clients[client.0].fresh_when_unparked = true;
-        }
-    }
-
     /// Brings the sorters in line with whether the client is to be offered anything.
     pub(crate) fn update_activity(&mut self, client: ClientKey) {
         let state = &self.clients[client.0];
@@ -151,9 +142,10 @@ impl Allocator {
             role.sorter.activate(client);
             self.role_sorter.activate(state.role);
             self.active.insert(client.0);
-            match was_parked && !state.fresh_when_unparked {
-                true => self.woken.insert(client.0),
-                false => self.fresh.insert(client.0),
+            if was_parked && !state.fresh_when_unparked {
+                self.woken.insert(client.0)
+            } else {
+                self.fresh.insert(client.0)
             }
         } else {
             role.sorter.deactivate(client);
@@ -298,9 +290,10 @@ impl Allocator {
 
     /// What quota counts, given what shares count: the same if all is plain.
     fn plain(&self, resources: &Resources, counted: &Amounts) -> Amounts {
-        match resources.iter().any(|entry| entry.is_reserved() || entry.is_revocable()) {
-            true => plain_amounts(resources, &self.pool),
-            false => counted.clone(),
+        if resources.iter().any(|entry| entry.is_reserved() || entry.is_revocable()) {
+            plain_amounts(resources, &self.pool)
+        } else {
+            counted.clone()
         }
     }
 }

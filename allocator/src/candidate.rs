@@ -62,14 +62,14 @@ impl Candidate<'_> {
     ) -> Result<Cow<'l, Resources>, Unfit> {
         self.check_agent(options)?;
         let all = !self.agent.traits.special || left.iter().all(|entry| self.may_have(entry));
-        let offer = match all {
-            true => Cow::Borrowed(left),
-            false => Cow::Owned(left.filter(|entry| self.may_have(entry))),
-        };
-        match offer.is_empty() {
-            true => Err(Unfit::NothingForIt),
-            false if self.is_allocatable(&offer, options) => Ok(offer),
-            false => Err(Unfit::BelowMinimum),
+        let offer =
+            if all { Cow::Borrowed(left) } else { Cow::Owned(left.filter(|entry| self.may_have(entry))) };
+        if offer.is_empty() {
+            Err(Unfit::NothingForIt)
+        } else if self.is_allocatable(&offer, options) {
+            Ok(offer)
+        } else {
+            Err(Unfit::BelowMinimum)
         }
     }
 
@@ -94,9 +94,10 @@ impl Candidate<'_> {
         if self.role.is_nested() && !agent.hierarchical_role {
             return Err(Unfit::HierarchicalRole);
         }
-        match self.framework.constraints.allow(&self.role.name, self.agent.view()) {
-            true => Ok(()),
-            false => Err(Unfit::Constraints),
+        if self.framework.constraints.allow(&self.role.name, self.agent.view()) {
+            Ok(())
+        } else {
+            Err(Unfit::Constraints)
         }
     }
 

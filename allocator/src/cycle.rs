@@ -17,11 +17,8 @@
 //! Whatever is left on an agent goes to the first who may have it; fairness comes from many agents, many
 //! cycles, and from frameworks declining what they do not need.
 //!
-//! **Cost.** Only *unsettled* agents are looked at. Looking settles an agent: everyone was asked, and an
-//! answer of "no" to some resources is a "no" to fewer of them, so that only an event can change it. An agent
-//! also remembers who said no, so that one event there does not ask everyone again; see
-//! [`Agent::declined`](crate::agents::Agent). What quota kept from somebody is looked at again when limits or
-//! headroom allow more.
+//! **Cost.** Looking settles an agent: everyone was asked, and an answer of "no" to some resources is a "no" to fewer
+//! of them, so that only an event can change it. Which agents are looked at, and who is asked, is told in `looks.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,7 +26,6 @@ use api::resources::Resources;
 use rand::Rng;
 
 use crate::allocation::{AgentAllocation, Allocation, FrameworkAllocation};
-use crate::bits::Bits;
 use crate::keys::{AgentKey, ClientKey, FrameworkKey};
 use crate::{Allocator, Time};
 
@@ -131,38 +127,5 @@ impl Allocator {
         let mut order: Vec<_> = agents.iter().map(|key| (self.agents[key.0].order_in(seed), *key)).collect();
         order.sort_unstable();
         order.into_iter().map(|(_, key)| key).collect()
-    }
-
-    fn expire_refusals(&mut self, now: Time) {
-        for (client, agent) in self.filters.expire(now) {
-            self.agents[agent.0].declined.remove(client.0);
-            self.agents[agent.0].held_back.remove(client.0);
-            self.unsettled.insert(agent.0);
-        }
-    }
-
-    /// The agents to look at, which are candidates no more, and the candidates that are to be unavailable.
-    fn take_candidates(&mut self) -> (Vec<AgentKey>, Bits) {
-        let candidates = std::mem::take(&mut self.candidates);
-        if !candidates.all {
-            let some = |set: &Bits| candidates.some.iter().filter(|it| set.contains(*it)).collect::<Vec<_>>();
-            let mut maintained = Bits::default();
-            some(&self.maintained).into_iter().for_each(|agent| maintained.insert(agent));
-            return (some(&self.unsettled).into_iter().map(AgentKey).collect(), maintained);
-        }
-        if !self.fresh.is_empty() || !self.woken.is_empty() {
-            for (agent, state) in &mut self.agents {
-                state.declined.subtract(&self.fresh);
-                state.held_back.subtract(&self.fresh);
-                let asked =
-                    self.fresh.is_empty() && self.woken.is_covered_by(&state.declined, &state.held_back);
-                if !state.available.is_empty() && !asked {
-                    self.unsettled.insert(agent);
-                }
-            }
-            self.fresh.clear();
-            self.woken.clear();
-        }
-        (self.unsettled.iter().map(AgentKey).collect(), self.maintained.clone())
     }
 }

@@ -258,9 +258,10 @@ impl Filters {
             }
             n_pairs += clients.len();
         }
-        match n_pairs == self.agents_of.values().map(|agents| agents.iter().count()).sum::<usize>() {
-            true => Ok(()),
-            false => Err("the indices of refusals disagree".to_owned()),
+        if n_pairs == self.agents_of.values().map(|agents| agents.iter().count()).sum::<usize>() {
+            Ok(())
+        } else {
+            Err("the indices of refusals disagree".to_owned())
         }
     }
 }

@@ -152,9 +152,10 @@ impl Allocator {
                 return Err(format!("role {} is listed for nobody, or not listed for somebody", role.name));
             }
         }
-        match self.roles.len() == self.role_sorter.len() && self.roles.len() == self.role_keys.len() {
-            true => Ok(()),
-            false => Err("the tables of roles disagree".to_owned()),
+        if self.roles.len() == self.role_sorter.len() && self.roles.len() == self.role_keys.len() {
+            Ok(())
+        } else {
+            Err("the tables of roles disagree".to_owned())
         }
     }
 
@@ -200,9 +201,10 @@ impl Allocator {
         let known = |client: usize| self.clients.contains(client);
         let stray = !self.active.iter().all(known)
             || self.fresh.iter().chain(self.woken.iter()).any(|client| !self.active.contains(client));
-        match n_clients == self.clients.len() && !stray {
-            true => Ok(()),
-            false => Err("the tables of clients disagree".to_owned()),
+        if n_clients == self.clients.len() && !stray {
+            Ok(())
+        } else {
+            Err("the tables of clients disagree".to_owned())
         }
     }
 }

@@ -83,9 +83,10 @@ impl InverseFilters {
         let indexed = self.until.iter().all(|(&(framework, agent), until)| {
             self.by_agent.contains(&(agent, framework)) && self.ends.contains(&(*until, framework, agent))
         });
-        match indexed && self.by_agent.len() == self.until.len() && self.ends.len() == self.until.len() {
-            true => Ok(()),
-            false => Err("the indices of inverse filters disagree".to_owned()),
+        if indexed && self.by_agent.len() == self.until.len() && self.ends.len() == self.until.len() {
+            Ok(())
+        } else {
+            Err("the indices of inverse filters disagree".to_owned())
         }
     }
 }

@@ -153,10 +153,7 @@ impl Ledger {
         f(&mut account.consumed);
         let unsatisfied = account.unsatisfied();
         self.required.add(&unsatisfied);
-        match unsatisfied.is_empty() {
-            true => self.unsatisfied.remove(key.0),
-            false => self.unsatisfied.insert(key.0),
-        }
+        if unsatisfied.is_empty() { self.unsatisfied.remove(key.0) } else { self.unsatisfied.insert(key.0) }
     }
 
     /// Whether a role has less than it is guaranteed.
@@ -240,9 +237,10 @@ impl Ledger {
                 return Err(format!("whether the guarantees of {} are satisfied is not noted", account.role));
             }
         }
-        match required == self.required && self.keys.len() == self.accounts.len() {
-            true => Ok(()),
-            false => Err("what guarantees require is not the sum over roles".to_owned()),
+        if required == self.required && self.keys.len() == self.accounts.len() {
+            Ok(())
+        } else {
+            Err("what guarantees require is not the sum over roles".to_owned())
         }
     }
 }

@@ -33,7 +33,7 @@ pub use random::Draws;
 use random::Lottery;
 use tree::{Inner, Kind, Node, Stale, VIRTUAL};
 pub use turns::{Order, Turns};
-pub use view::{Branch, Place, Seat, Standing};
+pub use view::{Branch, Place, Rank, Seat};
 
 /// By what a [`Sorter`] decides who is next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,9 +183,10 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
             *n_active = if wanted { *n_active + 1 } else { n_active.saturating_sub(1) };
             parent = self.nodes[at].parent;
         }
-        match wanted {
-            true => self.touch(leaf),
-            false => self.unlist(leaf),
+        if wanted {
+            self.touch(leaf)
+        } else {
+            self.unlist(leaf)
         }
         self.forget_lottery();
         true

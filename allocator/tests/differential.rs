@@ -1,7 +1,7 @@
 //! The allocator against the naive one of `naive/`: same history, same offers; and whatever the allocator
 //! remembers is, after every event, what follows from the history.
 //!
-//! A failure prints a script in the words of `common`, ready to become a test in `histories.rs`.
+//! A failure prints a script in the words of `common`, ready to become a test in `histories/`.
 
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
@@ -103,10 +103,7 @@ impl Twins {
             .filter_map(|line| line.split_once(" is asked to leave "))
             .map(|(framework, agent)| (framework.to_owned(), agent.to_owned()))
             .collect();
-        let (expected, expected_asked) = match due {
-            true => self.naive.cycle(&mut rng),
-            false => Default::default(),
-        };
+        let (expected, expected_asked) = if due { self.naive.cycle(&mut rng) } else { Default::default() };
         if offers != expected {
             return Err(format!(
                 "the allocator offered\n{}the naive one\n{}",
@@ -117,9 +114,10 @@ impl Twins {
         if asked != expected_asked {
             return Err(format!("the allocator asked to leave {asked:?}, the naive one {expected_asked:?}"));
         }
-        match rng == self.cluster.rng {
-            true => Ok(()),
-            false => Err("the allocator drew from its generator more or less often".to_owned()),
+        if rng == self.cluster.rng {
+            Ok(())
+        } else {
+            Err("the allocator drew from its generator more or less often".to_owned())
         }
     }
 

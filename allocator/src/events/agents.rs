@@ -94,9 +94,8 @@ impl Allocator {
     /// Counts what is reserved on an agent, which had `before` and has another total now.
     fn note_total(&mut self, agent: AgentKey, before: &Resources) {
         let after = &self.agents[agent.0].total;
-        let reserved = |total: &Resources| match total.iter().any(Entry::is_reserved) {
-            true => total.reserved(),
-            false => Resources::new(),
+        let reserved = |total: &Resources| {
+            if total.iter().any(Entry::is_reserved) { total.reserved() } else { Resources::new() }
         };
         let (before, after) = (reserved(before), reserved(after));
         if before != after {
@@ -193,17 +192,6 @@ impl Allocator {
         for (agent, _) in self.agents.iter() {
             self.unsettled.insert(agent);
         }
-    }
-
-    pub(crate) fn consider(&mut self, agent: AgentKey) {
-        self.candidates.some.insert(agent.0);
-    }
-
-    /// What the agent remembers of refusals by its clients does not hold any more.
-    pub(crate) fn reconsider(&mut self, agent: AgentKey) {
-        self.agents[agent.0].declined.clear();
-        self.agents[agent.0].held_back.clear();
-        self.unsettled.insert(agent.0);
     }
 
     pub(crate) fn agent(&self, id: &AgentId) -> Result<AgentKey> {

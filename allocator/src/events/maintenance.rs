@@ -65,9 +65,10 @@ impl Allocator {
     pub(crate) fn set_unavailability(&mut self, agent: AgentKey, unavailability: Option<&Unavailability>) {
         self.inverse_filters.drop_agent(agent);
         let maintenance = unavailability.map(|it| Box::new(Maintenance::new(*it)));
-        match maintenance.is_some() {
-            true => self.maintained.insert(agent.0),
-            false => self.maintained.remove(agent.0),
+        if maintenance.is_some() {
+            self.maintained.insert(agent.0)
+        } else {
+            self.maintained.remove(agent.0)
         }
         self.agents[agent.0].maintenance = maintenance;
     }

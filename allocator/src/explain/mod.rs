@@ -311,12 +311,16 @@ impl Allocator {
     fn standing(&self, client: ClientKey) -> Standing {
         let state = &self.clients[client.0];
         let framework = &self.frameworks[state.framework.0];
-        match () {
-            () if self.active.contains(client.0) => Standing::Active,
-            () if !state.subscribed => Standing::NotSubscribed,
-            () if !framework.active => Standing::FrameworkInactive,
-            () if state.suppressed => Standing::Suppressed,
-            () => Standing::Parked,
+        if self.active.contains(client.0) {
+            Standing::Active
+        } else if !state.subscribed {
+            Standing::NotSubscribed
+        } else if !framework.active {
+            Standing::FrameworkInactive
+        } else if state.suppressed {
+            Standing::Suppressed
+        } else {
+            Standing::Parked
         }
     }
 
@@ -330,17 +334,11 @@ impl Allocator {
             );
             return (Cycles::Recovering { expected }, text);
         }
-        match self.paused {
-            true => {
-                (Cycles::Paused, "Nobody is offered anything until the master resumes allocation.".to_owned())
-            }
-            false => (
-                Cycles::Running,
-                format!(
-                    "Agents are looked at every {:?}, and when something happens.",
-                    self.options.allocation_interval
-                ),
-            ),
+        if self.paused {
+            let text = "Nobody is offered anything until the master resumes allocation.";
+            return (Cycles::Paused, text.to_owned());
         }
+        let interval = self.options.allocation_interval;
+        (Cycles::Running, format!("Agents are looked at every {interval:?}, and when something happens."))
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cycle::Stage;
 use crate::keys::{AgentKey, ClientKey, RoleKey};
-use crate::sorter::{Place, Sorter, SorterKind, Standing};
+use crate::sorter::{Place, Rank, Sorter, SorterKind};
 use crate::{Allocator, Time};
 
 /// For how many pairs of framework and agent one explanation asks who would come before.
@@ -86,7 +86,7 @@ impl Allocator {
         let role = &self.roles[state.role.0];
         let levels = |place: Option<Place>| -> Vec<Level> {
             let levels = place.map(|place| place.levels).unwrap_or_default();
-            levels.into_iter().rev().map(|standing| self.level(standing)).collect()
+            levels.into_iter().rev().map(|rank| self.level(rank)).collect()
         };
         Turn {
             role: levels(self.role_sorter.place_of(state.role, &self.pool)),
@@ -95,17 +95,17 @@ impl Allocator {
         }
     }
 
-    fn level(&self, standing: Standing) -> Level {
+    fn level(&self, rank: Rank) -> Level {
         Level {
-            name: standing.path,
-            position: standing.position,
-            n_active: standing.n_active,
-            weighted_share: standing.weighted_share,
-            share: standing.dominant.map_or(0.0, |(_, share)| share),
-            dominant_resource: standing.dominant.map(|(name, _)| self.pool.name_of(name).to_owned()),
-            weight: standing.weight,
-            n_allocations: standing.n_allocations,
-            chance: standing.chance,
+            name: rank.path,
+            position: rank.position,
+            n_active: rank.n_active,
+            weighted_share: rank.weighted_share,
+            share: rank.dominant.map_or(0.0, |(_, share)| share),
+            dominant_resource: rank.dominant.map(|(name, _)| self.pool.name_of(name).to_owned()),
+            weight: rank.weight,
+            n_allocations: rank.n_allocations,
+            chance: rank.chance,
         }
     }
 }

@@ -246,10 +246,7 @@ impl fmt::Display for Sentence<'_> {
                     write!(f, ", and {} not heard of since the last failover", by.n_unknown_frameworks)?;
                 }
                 f.write_str(")")?;
-                match by.overcommitted {
-                    true => f.write_str("; more is held than the agent has"),
-                    false => Ok(()),
-                }
+                if by.overcommitted { f.write_str("; more is held than the agent has") } else { Ok(()) }
             }
             Reason::Plain {} => f.write_str(kind.text()),
             Reason::NotWhitelisted { n_whitelisted } => {
@@ -266,10 +263,10 @@ impl fmt::Display for Sentence<'_> {
                 let whose = if *set_by_framework { "the framework" } else { "the operator" };
                 write!(f, "{left} is left for it, less than any of what {whose} set as least: ")?;
                 f.write_str(&minimums.iter().map(amounts).collect::<Vec<_>>().join(" or "))?;
-                match reserved_to.is_empty() && missing_capabilities.is_empty() {
-                    true => Ok(()),
-                    false => write!(f, "; the rest is {}", not_for_it(reserved_to, missing_capabilities)),
+                if reserved_to.is_empty() && missing_capabilities.is_empty() {
+                    return Ok(());
                 }
+                write!(f, "; the rest is {}", not_for_it(reserved_to, missing_capabilities))
             }
             Reason::Refused { refused, offer, seconds_left, .. } => {
                 if offer != refused {
@@ -304,10 +301,10 @@ impl fmt::Display for Sentence<'_> {
 }
 
 fn amounts(amounts: &Numbers) -> String {
-    match amounts.is_empty() {
-        true => NOTHING.to_owned(),
-        false => amounts.iter().map(|(name, it)| format!("{name}:{it}")).collect::<Vec<_>>().join("; "),
+    if amounts.is_empty() {
+        return NOTHING.to_owned();
     }
+    amounts.iter().map(|(name, it)| format!("{name}:{it}")).collect::<Vec<_>>().join("; ")
 }
 
 fn not_for_it(reserved_to: &[String], missing_capabilities: &[&str]) -> String {

@@ -23,11 +23,14 @@ impl Allocator {
     pub(crate) fn kind(&self, client: ClientKey, agent: AgentKey, now: Time) -> Kind {
         let state = &self.agents[agent.0];
         let Some((answer, cut)) = self.verdict(client, agent, now) else {
-            return match () {
-                () if !state.active => Kind::AgentInactive,
-                () if !state.available.is_empty() => Kind::NotWhitelisted,
-                () if state.held.contains_key(&client) => Kind::Holds,
-                () => Kind::NothingLeft,
+            return if !state.active {
+                Kind::AgentInactive
+            } else if !state.available.is_empty() {
+                Kind::NotWhitelisted
+            } else if state.held.contains_key(&client) {
+                Kind::Holds
+            } else {
+                Kind::NothingLeft
             };
         };
         match answer {
@@ -45,17 +48,21 @@ impl Allocator {
                 Unfit::BelowMinimum => Kind::BelowMinimum,
                 Unfit::NothingForIt => {
                     let role = &*self.roles[self.clients[client.0].role.0].name;
-                    match state.available.iter().all(|entry| entry.is_allocatable_to(role)) {
-                        true => Kind::NeedsOtherCapability,
-                        false => Kind::ReservedToOthers,
+                    if state.available.iter().all(|entry| entry.is_allocatable_to(role)) {
+                        Kind::NeedsOtherCapability
+                    } else {
+                        Kind::ReservedToOthers
                     }
                 }
             },
             // The last question is that of the second stage, of which nobody is left out.
-            Answer::HeldBack | Answer::NotNow => match cut.held_back {
-                true => Kind::HeldBack,
-                false => Kind::OverLimit,
-            },
+            Answer::HeldBack | Answer::NotNow => {
+                if cut.held_back {
+                    Kind::HeldBack
+                } else {
+                    Kind::OverLimit
+                }
+            }
         }
     }
 
@@ -216,10 +223,10 @@ impl Allocator {
         now: Time,
     ) -> Result<(), String> {
         let offered = matches!(self.kind(client, agent, now), Kind::WouldBeOffered | Kind::NotTakingTurns);
-        match offered == self.would_offer(client, agent, now).is_some() {
-            true => Ok(()),
-            false => Err(format!("what is said of {agent:?} to {client:?} is not what it would be offered")),
+        if offered == self.would_offer(client, agent, now).is_some() {
+            return Ok(());
         }
+        Err(format!("what is said of {agent:?} to {client:?} is not what it would be offered"))
     }
 }
 

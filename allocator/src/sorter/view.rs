@@ -14,12 +14,12 @@ use crate::amounts::{Amounts, NameId, Pool};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// At least one; the last one's siblings are at the top of the tree.
-    pub levels: Vec<Standing>,
+    pub levels: Vec<Rank>,
 }
 
 /// Where one node stands among its siblings, and the numbers that put it there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct Rank {
     /// A client that has clients below it competes with them as `PATH/.`.
     pub path: String,
     /// The dominant share divided by the weight.
@@ -78,13 +78,13 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
         let mut at = *self.leaves.get(&client)?;
         let mut levels = Vec::new();
         while let Some(parent) = self.nodes[at].parent {
-            levels.push(self.standing(at, parent, pool));
+            levels.push(self.rank(at, parent, pool));
             at = parent;
         }
         Some(Place { levels })
     }
 
-    fn standing(&self, at: usize, parent: usize, pool: &Pool) -> Standing {
+    fn rank(&self, at: usize, parent: usize, pool: &Pool) -> Rank {
         let node = &self.nodes[at];
         let siblings = self.inner(parent).children.values().map(|child| &self.nodes[*child]);
         let active: Vec<&Node<K>> = siblings.filter(|sibling| sibling.is_active()).collect();
@@ -100,7 +100,7 @@ impl<K: Copy + Eq + Hash + Debug> Sorter<K> {
                 chance = Some(node.weight / heaviest / sum);
             }
         }
-        Standing {
+        Rank {
             path: self.path(at),
             weighted_share: node.weighted_share(pool),
             dominant: pool.dominant(&node.held),

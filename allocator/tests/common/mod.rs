@@ -407,9 +407,10 @@ impl Cluster {
             lines.push((agent.clone(), format!("{framework} is asked to leave {agent}\n")));
         }
         lines.sort();
-        match lines.is_empty() {
-            true => "nothing\n".to_owned(),
-            false => lines.into_iter().map(|(_, line)| line).collect(),
+        if lines.is_empty() {
+            "nothing\n".to_owned()
+        } else {
+            lines.into_iter().map(|(_, line)| line).collect()
         }
     }
 

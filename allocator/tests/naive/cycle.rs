@@ -124,9 +124,12 @@ impl Naive {
             return None;
         }
         // "Reserved to exactly this role", and whatever nobody has reserved and no quota counts.
-        let others = avail.filter(|entry| match entry.is_reserved() {
-            true => entry.is_reserved_to(role),
-            false => entry.scalar().is_none() || entry.is_revocable(),
+        let others = avail.filter(|entry| {
+            if entry.is_reserved() {
+                entry.is_reserved_to(role)
+            } else {
+                entry.scalar().is_none() || entry.is_revocable()
+            }
         });
         let extra = quota_res - &guar;
         let limits = self.limits(top_level(role)) - &guar.scalar_quantities();

@@ -86,9 +86,10 @@ impl Naive {
         let roles = if self.rules.by_lot { self.roles_by_lot(lots) } else { self.roles_in_order() };
         let mut turns = Vec::new();
         for (n, role) in (0..).zip(roles) {
-            let frameworks = match self.rules.by_lot {
-                true => self.frameworks_by_lot(&role, allocator::order_key(lots, n)),
-                false => self.frameworks_in_order(&role),
+            let frameworks = if self.rules.by_lot {
+                self.frameworks_by_lot(&role, allocator::order_key(lots, n))
+            } else {
+                self.frameworks_in_order(&role)
             };
             turns.extend(frameworks.into_iter().map(|framework| (role.clone(), framework)));
         }

@@ -15,9 +15,10 @@ fn can(framework: &FrameworkInfo, what: framework_info::capability::Type) -> boo
 
 /// The roles a framework subscribes to: the field depends on MULTI_ROLE.
 pub(crate) fn roles_of(info: &FrameworkInfo) -> BTreeSet<String> {
-    match can(info, framework_info::capability::Type::MultiRole) {
-        true => info.roles.iter().cloned().collect(),
-        false => BTreeSet::from([info.role().to_owned()]),
+    if can(info, framework_info::capability::Type::MultiRole) {
+        info.roles.iter().cloned().collect()
+    } else {
+        BTreeSet::from([info.role().to_owned()])
     }
 }
 

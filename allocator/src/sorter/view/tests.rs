@@ -30,7 +30,7 @@ fn check(kind: SorterKind, clients: &[(&'static str, u128)], expected: expect_te
                 (None, None) => "not active".to_owned(),
                 (Some(_), Some(_)) => unreachable!(),
             };
-            let Standing { path, weighted_share, weight, n_allocations, n_active, .. } = level;
+            let Rank { path, weighted_share, weight, n_allocations, n_active, .. } = level;
             let dominant = level.dominant.map_or(0.0, |(_, fraction)| fraction);
             out.push_str(&format!(
                 " [{path} {order} of {n_active}, {dominant:.2}/{weight}={weighted_share:.2}, {n_allocations}x]"
