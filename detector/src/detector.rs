@@ -20,6 +20,7 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 /// | --- | --- |
 /// | answers differ | the one of the highest term counts; within a term one that names a leader |
 /// | the link to a master breaks | its answer counts no more; it is tried again, by its name, after a while |
+/// | the leader's node is there again | the owner is told again, for it may be waiting to try |
 /// | a master keeps silent | it is asked again, ever more rarely; what it said before counts no more |
 /// | an answer names other masters | these are asked, too, up to [`MAX_MASTERS`](crate::MAX_MASTERS) in all |
 /// | a lone master answers no such question | it is taken for the leader, for nobody else could be |

@@ -38,7 +38,8 @@ pub(crate) enum Step {
     Resolve(HostPort),
     /// Link to this process and ask it who leads.
     Ask(Upid),
-    /// Tell the owner. Over how long to spread registrations comes with it.
+    /// Tell the owner who leads, or that the leader is there again. Over how long to spread registrations comes
+    /// with it.
     Tell(Option<Leader>, Duration),
 }
 
@@ -47,6 +48,8 @@ struct Contact {
     phase: Phase,
     /// Attempts in a row that came to nothing.
     failures: u32,
+    /// Whether it was lost or silent since it answered last.
+    missed: bool,
     answer: Option<Answer>,
 }
 
@@ -90,6 +93,7 @@ pub(crate) struct Search {
     /// Whether any of the contacts ever answered.
     heard: bool,
     told: Option<Leader>,
+    spread: Duration,
     steps: Vec<Step>,
 }
 
@@ -146,7 +150,13 @@ impl Search {
             let known = self.contacts.iter().any(|contact| contact.host == *host);
             if !known && self.contacts.len() < MAX_MASTERS {
                 let phase = Phase::Waiting(now);
-                self.contacts.push(Contact { host: host.clone(), phase, failures: 0, answer: None });
+                self.contacts.push(Contact {
+                    host: host.clone(),
+                    phase,
+                    failures: 0,
+                    missed: false,
+                    answer: None,
+                });
             }
         }
     }
@@ -193,6 +203,7 @@ impl Search {
         self.n_answers = n;
         self.heard = true;
         self.lone = None;
+        let mut missed = false;
         for index in first..self.contacts.len() {
             let contact = &mut self.contacts[index];
             let Phase::Linked { target, own, ask_at, unanswered } = &mut contact.phase else { continue };
@@ -204,6 +215,7 @@ impl Search {
             *unanswered = 0;
             *ask_at = now + ASK_AGAIN.mul_f64(rng.random_range(0.75..=1.25));
             contact.failures = 0;
+            missed |= std::mem::take(&mut contact.missed);
             contact.answer = Some(Answer {
                 term: message.term,
                 leader: leader.clone(),
@@ -212,8 +224,18 @@ impl Search {
                 number: n,
             });
         }
-        self.conclude(now);
+        if !self.conclude(now) && missed {
+            self.tell_of_return(from.address());
+        }
         self.keep_company(now, rng);
+    }
+
+    /// A node is there again. If the leader is on it, whoever tries to register there may as well do so now.
+    fn tell_of_return(&mut self, node: SocketAddr) {
+        let leader = self.told.as_ref().filter(|leader| leader.pid.address() == node);
+        if let Some(leader) = leader {
+            self.steps.push(Step::Tell(Some(leader.clone()), self.spread));
+        }
     }
 
     /// The first contact that `from` is. One that has not spoken yet may call itself by another address than the one
@@ -283,6 +305,7 @@ impl Search {
                     }
                     if *unanswered >= SILENT_AFTER {
                         contact.answer = None;
+                        contact.missed = true;
                     }
                     let wait = doubled(FIRST_ANSWER, *unanswered, UNANSWERED_MAX);
                     *ask_at = now + wait.mul_f64(rng.random_range(0.75..=1.0));
@@ -295,8 +318,8 @@ impl Search {
         self.conclude(now);
     }
 
-    /// Who leads, from what stands; tells it if it is news.
-    fn conclude(&mut self, now: Time) {
+    /// Who leads, from what stands; tells it if it is news, and whether it was.
+    fn conclude(&mut self, now: Time) -> bool {
         let answers = || self.contacts.iter().filter_map(|contact| contact.answer.as_ref());
         let newest = answers().map(|answer| answer.term).max().unwrap_or(0);
         if newest < self.term {
@@ -313,10 +336,13 @@ impl Search {
             (None, Some(answer)) => (answer.leader.clone(), answer.spread),
             (None, None) => (self.lone.map(|address| Leader::unannounced(MASTER, address)), Duration::MAX),
         };
-        if leader != self.told {
+        let news = leader != self.told;
+        self.spread = spread;
+        if news {
             self.told = leader.clone();
             self.steps.push(Step::Tell(leader, spread));
         }
+        news
     }
 }
 
@@ -336,6 +362,7 @@ impl Contact {
         let wait = doubled(RETRY_MIN, self.failures, RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
         self.answer = None;
+        self.missed = true;
         self.phase = Phase::Waiting(now + wait.mul_f64(rng.random_range(0.5..=1.0)));
     }
 }

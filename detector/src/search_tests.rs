@@ -138,6 +138,21 @@ fn a_leader_whose_link_breaks_is_one_as_long_as_somebody_says_so() {
 }
 
 #[test]
+fn that_the_leader_is_there_again_is_told_for_whoever_waits_to_register() {
+    let mut stage = Stage::new(2);
+    stage.hears(1, says(4, Some(1)));
+    stage.hears(2, says(4, Some(1)));
+    assert_eq!(stage.told(), [Some(leader(1))]);
+    for n in [2, 1] {
+        stage.loses(n);
+        stage.passes(RETRY_MIN);
+        stage.hears(n, says(4, Some(1)));
+        stage.hears(n, says(4, Some(1)));
+    }
+    assert_eq!(stage.told(), [Some(leader(1))]);
+}
+
+#[test]
 fn who_is_left_in_an_earlier_term_is_not_believed_at_first() {
     let mut stage = Stage::new(2);
     stage.hears(1, says(3, Some(1)));
