@@ -28,6 +28,6 @@ pub use log::LogError;
 pub use machines::MachineKey;
 pub use operation::{Batch, Drain, Kind, Machines, Marked, Operation, Prune, Quotas, Ticket, Weights};
 pub use policy::InvalidRegistry;
-pub use registrar::{Registrar, RegistrarError, Storage};
+pub use registrar::{ChangeError, Registrar, RegistrarError, Storage};
 pub use standing::{Founding, MemberStatus, Standing};
 pub use state::{AGENT_DRAINING, Orders, QUOTA_V2, Refused, Registry};

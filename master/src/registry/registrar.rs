@@ -1,59 +1,49 @@
 //! The actor that keeps the registry: a member of the masters' Raft group, the disk below it, and those who wait
 //! for an operation. One write is under way at a time; what is asked for meanwhile makes the next batch.
+//!
+//! | file | knows |
+//! | --- | --- |
+//! | `opening` | how it begins |
+//! | `duty` | what follows each event: propose, send, write, answer |
+//! | `exchange` | what goes to the other members and comes from them |
+//! | `peers` | where they are |
+//! | `greeting` | how a group begins |
+//! | `telling` | what it tells of group and registry |
+//! | `change` | taking masters in, letting them go, passing on the lead |
+
+mod change;
+mod duty;
+mod exchange;
+mod greeting;
+mod messages;
+mod opening;
+mod peers;
+mod storage;
+mod telling;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::MasterInfo;
-use detector::HostPort;
-use libprocess::http::{Answer, Request, Response, RouteOptions};
+use libprocess::http::{Response, RouteOptions};
 use libprocess::{Context, Future, Process, Promise, Time, Upid};
-use prost::Message as _;
-use protobuf::Message as _;
-use raft::eraftpb::{Message, MessageType};
-use serde::{Deserialize, Serialize};
 
-use super::group::{
-    Applied, Arrival, Disk, Incoming, Machine, Member, MemoryDisk, Outgoing, Output, Piece, PieceReceived,
-    Seat, SnapshotJob, Stored, TICK, Write,
-};
+use super::group::{Disk, Incoming, Member, Outgoing, Seat, Stored};
 use super::lease::{Lease, LeaseGrant};
-use super::log::{Log, LogError};
-use super::operation::{Batch, Kind, Operation, Ticket};
-use super::standing::{Founding, MemberStatus, Standing};
+use super::operation::{Kind, Operation, Ticket};
+use super::standing::{Founding, Standing};
 use super::state::{Refused, Registry};
+use change::Change;
+pub use change::ChangeError;
+use greeting::Greeting;
+use peers::Peers;
+pub use storage::Storage;
 
 /// At least so many bytes of log come before a snapshot replaces them.
 const SNAPSHOT_AFTER: usize = 1 << 20;
 
 /// A log entry ends with the operation that makes it larger than this, in bytes.
 const ENTRY: usize = 512 << 10;
-
-/// Where the registry is kept.
-#[derive(Debug, Clone)]
-pub enum Storage {
-    /// Nowhere: it is gone when the master ends. For tests and trials.
-    Memory,
-    /// In memory that outlives the master. For simulations.
-    Kept(MemoryDisk),
-    /// In that directory.
-    Directory(PathBuf),
-}
-
-impl Storage {
-    fn open(&self, voters: &[u64]) -> Result<(Box<dyn Disk>, Stored), LogError> {
-        match self {
-            Storage::Memory => Ok((Box::new(MemoryDisk::default()), Stored::default())),
-            Storage::Kept(disk) => Ok((Box::new(disk.clone()), disk.load())),
-            Storage::Directory(path) => {
-                let (log, stored) = Log::open(path, voters)?;
-                Ok((Box::new(log), stored))
-            }
-        }
-    }
-}
 
 /// Why an operation has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,13 +64,6 @@ pub enum RegistrarError {
     /// The storage failed, now or before. The registry's state is unknown: the master must end.
     #[error("the registry is out of service: {0}")]
     Failed(String),
-}
-
-/// What one member's Raft says to another's.
-#[derive(Serialize, Deserialize, libprocess::Message)]
-struct RaftMessage {
-    /// Protobuf, as raft-rs encodes it.
-    bytes: Vec<u8>,
 }
 
 enum State {
@@ -112,6 +95,12 @@ struct Recovering {
     asked: Option<u64>,
 }
 
+/// Term, whether this member leads, who does, and how often the group has changed; nothing before it is open.
+type Mark = Option<(u64, bool, Option<u64>, u64)>;
+
+/// A disk and what is on it, or why there is none.
+type Opened = Result<(Box<dyn Disk>, Stored), String>;
+
 /// Hears of each change of the standing; or, as the last thing, why the registry is out of service.
 type Told = Box<dyn Fn(Result<Standing, String>) + Send>;
 
@@ -119,19 +108,18 @@ type Told = Box<dyn Fn(Result<Standing, String>) + Send>;
 pub struct Registrar {
     storage: Storage,
     founding: Founding,
-    seat: Seat,
-    /// Whether the seat was given, and not to be found out.
-    seated: bool,
-    lease: LeaseGrant,
-    told: Option<Told>,
-    /// What was told last.
-    standing: Option<Standing>,
-    /// When another member was last heard of.
-    heard: BTreeMap<u64, Time>,
+    /// A place in a group of fixed addresses, instead of what the disk and the founding say.
+    seat: Option<Seat>,
     snapshot_after: usize,
     fetch_timeout: Duration,
     store_timeout: Duration,
     state: State,
+    lease: LeaseGrant,
+    told: Option<Told>,
+    /// What was told last.
+    standing: Option<Standing>,
+    /// What that depends on, as it was then: term, whether it leads, who does, and the count of changes.
+    marked: Option<Mark>,
     /// What makes the next batches.
     queue: Vec<(Operation, Asked)>,
     /// By index in the log: the term, and who waits for what is there.
@@ -140,12 +128,21 @@ pub struct Registrar {
     readers: Vec<Promise<Response>>,
     /// Counts the uses of the disk, to know a late timeout from one in time.
     turn: u64,
+    /// Whether a tick is to come.
+    ticking: bool,
+    peers: Peers,
+    /// Which of the member's changes of the group the peers are up to.
+    known: Option<u64>,
     outgoing: BTreeMap<u64, Outgoing>,
-    incoming: BTreeMap<u64, Incoming>,
+    /// What is coming in, and from whom.
+    incoming: Option<(u64, Incoming)>,
+    greeting: Greeting,
+    change: Option<Change>,
 }
 
 impl Registrar {
-    /// A registrar that reads and writes `storage`, and gives it up when it takes longer than the timeouts.
+    /// A registrar that reads and writes `storage`, and gives it up when it takes longer than the timeouts. If that
+    /// was never used, the group is founded that `founding` speaks of; if it was, it says what group it is of.
     pub fn new(
         storage: Storage,
         founding: Founding,
@@ -155,29 +152,33 @@ impl Registrar {
         Registrar {
             storage,
             founding,
-            seat: Seat::alone(),
-            seated: false,
-            lease: LeaseGrant::new(),
-            told: None,
-            standing: None,
-            heard: BTreeMap::new(),
+            seat: None,
             snapshot_after: SNAPSHOT_AFTER,
             fetch_timeout,
             store_timeout,
             state: State::Closed,
+            lease: LeaseGrant::new(),
+            told: None,
+            standing: None,
+            marked: None,
             queue: Vec::new(),
             proposed: BTreeMap::new(),
             recovering: None,
             readers: Vec::new(),
             turn: 0,
+            ticking: false,
+            peers: Peers::default(),
+            known: None,
             outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            incoming: None,
+            greeting: Greeting::default(),
+            change: None,
         }
     }
 
-    /// As one of several.
+    /// As a member of a group at fixed addresses, that never changes. For trials.
     pub fn in_group(self, seat: Seat) -> Self {
-        Registrar { seat, seated: true, ..self }
+        Registrar { peers: Peers::seated(&seat.members), seat: Some(seat), ..self }
     }
 
     /// With a snapshot after that many bytes of log instead of a megabyte.
@@ -201,7 +202,7 @@ impl Registrar {
             return told(Err(why.clone()));
         }
         self.told = Some(Box::new(told));
-        self.standing = None;
+        (self.standing, self.marked) = (None, None);
         if matches!(self.state, State::Closed) {
             self.open_disk(ctx);
         }
@@ -239,49 +240,6 @@ impl Registrar {
             let leader = self.leader();
             recovering.promise.set(Err(RegistrarError::NotLeading { leader }));
         }
-    }
-
-    fn open_disk(&mut self, ctx: &mut Context<Self>) {
-        self.state = State::Opening;
-        let (storage, founding) = (self.storage.clone(), self.founding.clone());
-        let seat = self.seated.then(|| self.seat.clone());
-        let opened = ctx.blocking(move || {
-            let seat = seat.map_or_else(|| founding.seat(), Ok)?;
-            let (disk, stored) = storage.open(&seat.voters()).map_err(|error| error.to_string())?;
-            Ok::<_, String>((seat, disk, stored))
-        });
-        ctx.delay(self.fetch_timeout, |this, _| {
-            let unrecovered = this.seat.is_alone() && this.recovering.is_some();
-            if matches!(this.state, State::Opening) || unrecovered {
-                let at_most = api::duration::format(this.fetch_timeout);
-                this.fail(&format!("reading the registry took longer than {at_most}"));
-            }
-        });
-        ctx.then(opened, |this, result, ctx| {
-            if !matches!(this.state, State::Opening) {
-                return;
-            }
-            let (disk, stored) = match result {
-                Ok(Ok((seat, disk, stored))) => {
-                    this.seat = seat;
-                    (disk, stored)
-                }
-                Ok(Err(error)) => return this.fail(&error),
-                Err(_) => return this.fail("opening it ended in a panic"),
-            };
-            let seed = ctx.uuid().as_u64_pair().0;
-            match Member::new(&this.seat, stored, seed, this.snapshot_after, ctx.now()) {
-                Ok(member) => {
-                    this.state = State::Open(Box::new(Open { member, disk }));
-                    if !this.seat.is_alone() {
-                        ctx.delay(TICK, Self::tick);
-                    }
-                    this.read(ctx);
-                    this.go_on(ctx);
-                }
-                Err(error) => this.fail(&error.to_string()),
-            }
-        });
     }
 
     /// Has an operation written. The future brings its outcome once it is on the disks of a majority.
@@ -323,274 +281,6 @@ impl Registrar {
         }
     }
 
-    /// The registrar of the leader, if it is known.
-    fn leader(&self) -> Option<String> {
-        let leader = self.member()?.leader()?;
-        self.seat.upid(leader).map(Upid::to_string)
-    }
-
-    /// The members of the group, as far as this one knows them; none before the registry is open.
-    pub fn members(&self, ctx: &Context<Self>) -> Vec<MemberStatus> {
-        let Some(member) = self.member() else { return Vec::new() };
-        let ids = self.seat.members.keys();
-        ids.map(|&id| MemberStatus {
-            host_port: self.host_port(id, ctx),
-            id,
-            voter: true,
-            leader: member.leader() == Some(id),
-            matched: member.matched(id),
-            heard_ms_ago: self.heard.get(&id).map(|at| (ctx.now() - *at).as_millis() as u64),
-        })
-        .collect()
-    }
-
-    fn host_port(&self, id: u64, ctx: &Context<Self>) -> String {
-        match &self.founding {
-            Founding::Group { .. } => self.founding.masters().get(id as usize - 1).map(HostPort::to_string),
-            Founding::Alone => None,
-        }
-        .unwrap_or_else(|| self.seat.upid(id).map_or(ctx.address(), Upid::address).to_string())
-    }
-
-    fn standing(&self, ctx: &Context<Self>) -> Standing {
-        let member = self.member();
-        let masters = self.seat.members.keys().map(|&id| self.host_port(id, ctx)).collect();
-        let leader = member.filter(|it| it.leader().is_some() && it.machine().recovered_in() == it.term());
-        Standing {
-            term: member.map_or(0, Member::term),
-            leads: member.is_some_and(Member::has_begun),
-            leader: leader.and_then(|it| it.machine().registry().master().cloned()),
-            masters,
-        }
-    }
-
-    /// Says how things stand, if that is news.
-    fn tell(&mut self, ctx: &Context<Self>) {
-        let Some(told) = &self.told else { return };
-        let standing = self.standing(ctx);
-        if self.standing.as_ref() != Some(&standing) {
-            told(Ok(standing.clone()));
-            self.standing = Some(standing);
-        }
-    }
-
-    fn tick(&mut self, ctx: &mut Context<Self>) {
-        let State::Open(open) = &mut self.state else { return };
-        ctx.delay(TICK, Self::tick);
-        open.member.tick(ctx.now());
-        let mut given_up = Vec::new();
-        for (&to, outgoing) in &mut self.outgoing {
-            match outgoing.tick() {
-                Ok(Some(piece)) => {
-                    if let Some(upid) = self.seat.upid(to) {
-                        ctx.send(upid, piece);
-                    }
-                }
-                Ok(None) => {}
-                Err(()) => given_up.push(to),
-            }
-        }
-        for to in given_up {
-            self.outgoing.remove(&to);
-            open.member.snapshot_sent(to, false);
-        }
-        self.go_on(ctx);
-    }
-
-    fn raft_message(&mut self, from: &Upid, message: RaftMessage, ctx: &mut Context<Self>) {
-        if let Some(from) = self.seat.member_at(from) {
-            self.receive(from, &message.bytes, ctx);
-        }
-    }
-
-    fn receive(&mut self, from: u64, bytes: &[u8], ctx: &mut Context<Self>) {
-        let State::Open(open) = &mut self.state else { return };
-        self.heard.insert(from, ctx.now());
-        match open.member.receive(from, bytes, ctx.now()) {
-            Ok(()) => self.go_on(ctx),
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
-    fn piece(&mut self, from: &Upid, piece: Piece, ctx: &mut Context<Self>) {
-        let Some(member) = self.seat.member_at(from) else { return };
-        let Some((receipt, whole)) = self.incoming.entry(member).or_default().take(piece) else { return };
-        ctx.send(from, receipt);
-        if let Some(bytes) = whole {
-            self.receive(member, &bytes, ctx);
-        }
-    }
-
-    fn piece_received(&mut self, from: &Upid, receipt: PieceReceived, ctx: &mut Context<Self>) {
-        let (Some(member), State::Open(open)) = (self.seat.member_at(from), &mut self.state) else { return };
-        let Some(outgoing) = self.outgoing.get_mut(&member) else { return };
-        match outgoing.receipt(&receipt) {
-            None => {}
-            Some(Arrival::Partly) => ctx.send(from, outgoing.piece()),
-            Some(Arrival::Whole) => {
-                self.outgoing.remove(&member);
-                open.member.snapshot_sent(member, true);
-                self.go_on(ctx);
-            }
-        }
-    }
-
-    /// Proposes what waits, and does what the member says. Follows every event.
-    fn go_on(&mut self, ctx: &mut Context<Self>) {
-        self.propose(ctx);
-        let State::Open(open) = &mut self.state else { return };
-        let Output { messages, write, applied } = match open.member.output() {
-            Ok(output) => output,
-            Err(error) => return self.fail(&error.to_string()),
-        };
-        let job = open.member.snapshot_due();
-        // Before anything is said that lets another be elected.
-        self.lease.set(open.member.term(), open.member.lease_until());
-        for message in messages {
-            self.send(message, ctx);
-        }
-        if let Some(write) = write {
-            self.write(write, ctx);
-        }
-        for batch in applied {
-            self.answer(batch, ctx);
-        }
-        if let Some(job) = job {
-            Self::make_snapshot(job, ctx);
-        }
-        self.tell(ctx);
-    }
-
-    fn propose(&mut self, ctx: &mut Context<Self>) {
-        let State::Open(open) = &mut self.state else { return };
-        let member = &mut open.member;
-        if !member.is_raft_leader() {
-            let leader = self.leader();
-            let proposed = std::mem::take(&mut self.proposed).into_values().flat_map(|(_, asked)| asked);
-            let queued = std::mem::take(&mut self.queue).into_iter().map(|(_, asked)| asked);
-            proposed.chain(queued).for_each(|asked| asked.not_leading(&leader));
-            if self.told.is_some() {
-                self.give_up_recovery();
-            }
-            return;
-        }
-        if let Some(recovering) = self.recovering.as_mut().filter(|it| it.asked != Some(member.term())) {
-            recovering.asked = Some(member.term());
-            self.queue.insert(0, (recovering.operation.clone(), Asked::Recover));
-        }
-        if member.is_writing() {
-            return;
-        }
-        let mut queue = std::mem::take(&mut self.queue).into_iter().peekable();
-        while queue.peek().is_some() {
-            let (mut operations, mut asked, mut size) = (Vec::new(), Vec::new(), 0);
-            while size < ENTRY
-                && let Some((mut operation, who)) = queue.next()
-            {
-                let since = member.applied();
-                operation
-                    .ticket
-                    .get_or_insert_with(|| Ticket { id: ctx.uuid().into_bytes().to_vec(), since });
-                size += operation.encoded_len();
-                operations.push(operation);
-                asked.push(who);
-            }
-            match member.propose(&Batch { operations }) {
-                Some((index, term)) => {
-                    self.proposed.insert(index, (term, asked));
-                }
-                None => {
-                    asked.into_iter().for_each(|asked| asked.not_leading(&None));
-                    if let Some(recovering) = &mut self.recovering {
-                        recovering.asked = None;
-                    }
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, message: Message, ctx: &mut Context<Self>) {
-        let Some(upid) = self.seat.upid(message.to) else { return };
-        let Ok(bytes) = message.write_to_bytes() else { return };
-        if message.get_msg_type() == MessageType::MsgSnapshot {
-            let outgoing = Outgoing::new(ctx.uuid().as_u64_pair().0, bytes);
-            ctx.send(upid, outgoing.piece());
-            self.outgoing.insert(message.to, outgoing);
-        } else {
-            ctx.send(upid, RaftMessage { bytes });
-        }
-    }
-
-    fn write(&mut self, write: Write, ctx: &mut Context<Self>) {
-        let State::Open(open) = &mut self.state else { return };
-        let began = ctx.now();
-        let job = open.disk.submit(write);
-        let written = ctx.blocking(job);
-        self.turn += 1;
-        let (turn, at_most) = (self.turn, self.store_timeout);
-        // The disk may hang, and a master that cannot write must not seem to work.
-        ctx.delay(at_most, move |this, _| {
-            if this.turn == turn && matches!(this.state, State::Open(_)) {
-                this.fail(&format!(
-                    "writing the registry took longer than {}",
-                    api::duration::format(at_most)
-                ));
-            }
-        });
-        ctx.then(written, move |this, result, ctx| {
-            this.turn += 1;
-            let State::Open(open) = &mut this.state else { return };
-            match result {
-                Ok(Ok(())) => {
-                    if this.recovering.is_none() {
-                        let window = Duration::from_secs(86_400);
-                        ctx.metrics().timer("registrar/state_store", window).record(ctx.now() - began);
-                    }
-                    open.member.persisted();
-                    this.go_on(ctx);
-                }
-                Ok(Err(error)) => this.fail(&error.to_string()),
-                Err(_) => this.fail("writing it ended in a panic"),
-            }
-        });
-    }
-
-    fn make_snapshot(job: SnapshotJob, ctx: &mut Context<Self>) {
-        let SnapshotJob { index, term, machine } = job;
-        let image = ctx.blocking(move || machine.to_image());
-        ctx.then(image, move |this, image, ctx| {
-            let State::Open(open) = &mut this.state else { return };
-            match image {
-                Ok(image) => {
-                    open.member.snapshot_made(index, term, image);
-                    this.go_on(ctx);
-                }
-                Err(_) => this.fail("making a snapshot of it ended in a panic"),
-            }
-        });
-    }
-
-    fn answer(&mut self, batch: Applied, ctx: &mut Context<Self>) {
-        let Some((term, asked)) = self.proposed.remove(&batch.index) else { return };
-        for (asked, outcome) in asked.into_iter().zip(batch.outcomes) {
-            match asked {
-                // Another leader's batch took the place.
-                asked if term != batch.term => asked.not_leading(&None),
-                Asked::Operation(promise) => {
-                    promise.set(Ok(outcome));
-                }
-                Asked::Recover => {
-                    let (Some(recovering), State::Open(open)) = (self.recovering.take(), &self.state) else {
-                        continue;
-                    };
-                    let took = ctx.now() - recovering.began;
-                    ctx.metrics().timer("registrar/state_fetch", None).record(took);
-                    recovering.promise.set(Ok(open.member.machine().registry().clone()));
-                }
-            }
-        }
-    }
-
     fn fail(&mut self, why: &str) {
         tracing::error!(why, "the registry is out of service");
         self.lease.end();
@@ -609,37 +299,10 @@ impl Registrar {
                 promise.set(Err(failed()));
             }
         }
+        self.settle_change(Err(ChangeError::Failed(why.to_owned())));
         self.readers.clear();
         self.outgoing.clear();
-        self.incoming.clear();
-    }
-
-    /// Shows the registry to those who wait to see it.
-    fn read(&mut self, ctx: &mut Context<Self>) {
-        let State::Open(open) = &self.state else { return };
-        let readers = std::mem::take(&mut self.readers);
-        if readers.is_empty() {
-            return;
-        }
-        let machine: Arc<Machine> = Arc::clone(open.member.machine());
-        // The readers have their answers from there.
-        drop(ctx.blocking(move || {
-            let json = api::json::to_vec(&machine.registry().to_proto());
-            for reader in readers {
-                reader.set(Response::json(json.clone()));
-            }
-        }));
-    }
-
-    fn registry(&mut self, _: Request, ctx: &mut Context<Self>) -> Answer {
-        if matches!(self.state, State::Closed | State::Failed(_)) {
-            let status = libprocess::http::StatusCode::SERVICE_UNAVAILABLE;
-            return Response::text(status, "The registry is not available").into();
-        }
-        let (promise, future) = Promise::new();
-        self.readers.push(promise);
-        self.read(ctx);
-        future.into()
+        self.incoming = None;
     }
 }
 
@@ -660,9 +323,19 @@ impl Process for Registrar {
         ctx.install(Self::raft_message);
         ctx.install(Self::piece);
         ctx.install(Self::piece_received);
+        ctx.install(Self::hello);
+        ctx.install(Self::introduction);
         ctx.route_with("/registry", RouteOptions::help("The registry, as JSON."), Self::registry);
         ctx.pull_gauge("registrar/queued_operations", |this| this.queue.len() as f64);
-        ctx.pull_gauge("registrar/log/ensemble_size", |this| this.seat.members.len() as f64);
-        ctx.pull_gauge("registrar/log/recovered", |this| f64::from(u8::from(this.member().is_some())));
+        ctx.pull_gauge("registrar/log/ensemble_size", |this| {
+            this.member().map_or(0.0, |member| member.voters().len() as f64)
+        });
+        ctx.pull_gauge("registrar/log/recovered", |this| {
+            f64::from(u8::from(this.member().is_some_and(|member| !member.is_waiting())))
+        });
+    }
+
+    fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
+        self.peer_lost(pid, ctx);
     }
 }

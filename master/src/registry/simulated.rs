@@ -1,28 +1,36 @@
-//! Groups of registrars under simulation: crashes with and without the last unsynced write, partitions of every
-//! kind, loss and delay, while a client admits and removes agents and asks again until it is answered.
+//! Groups of registrars under simulation, founded from empty disks: crashes with and without the last unsynced write,
+//! disks lost for good, partitions of every kind, loss and delay, while a client admits and removes agents and asks
+//! again until it is answered, and an operator adds, removes and replaces masters and passes on the lead.
 //!
 //! `REGISTRY_SEEDS=10000 cargo test -p mesos-master --lib registry::simulated` runs as many seeds as one likes;
 //! `REGISTRY_SEED=17` that one alone.
+
+mod client;
+mod operator;
+mod tests;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::v1::{AgentId, AgentInfo, MasterInfo};
+use api::v1::{AgentId, MasterInfo};
+use detector::HostPort;
 use libprocess::sim::{Seed, SimNode, Simulation};
-use libprocess::{Id, Pid, Time, Upid};
+use libprocess::{Id, Pid, Time};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::group::{ELECTION_TICKS, LEASE, Machine, MemoryDisk, Seat, TICK};
-use super::{Founding, Kind, Lease, Operation, Refused, Registrar, RegistrarError, Storage, Ticket};
+use super::group::{Machine, Member, MemoryDisk};
+use super::{Founding, Kind, Lease, Refused, Registrar, RegistrarError, Standing, Storage, Ticket};
+use operator::Operator;
 
 /// How long the faults go on.
-const TROUBLE: Duration = Duration::from_secs(20);
+const TROUBLE: Duration = Duration::from_secs(14);
 
-/// After everything is healed: one leader, equal registries, and a new operation acknowledged.
-const PEACE: Duration = Duration::from_secs(10);
+/// After everything is healed: one leader, equal registries, all masters members, and a new operation acknowledged.
+const PEACE: Duration = Duration::from_secs(20);
 
 type Answered = Result<Result<Result<(), Refused>, RegistrarError>, ()>;
 
@@ -36,6 +44,9 @@ struct Wish {
     asked: Option<(usize, Time)>,
 }
 
+/// What a registrar told last.
+type Told = Arc<Mutex<Option<Result<Standing, String>>>>;
+
 struct Group {
     sim: Simulation,
     rng: StdRng,
@@ -43,7 +54,10 @@ struct Group {
     disks: Vec<MemoryDisk>,
     pids: Vec<Option<Pid<Registrar>>>,
     leases: Vec<Option<Lease>>,
-    members: BTreeMap<u64, Option<Upid>>,
+    standings: Vec<Told>,
+    /// The masters that are told of each other at first; the others are told of these.
+    founders: Vec<HostPort>,
+    operator: Operator,
     wishes: Vec<Wish>,
     n_agents: usize,
     /// Agents whose last acknowledged change admitted (true) or removed (false) them.
@@ -63,51 +77,70 @@ fn agent(n: usize) -> AgentId {
     AgentId { value: format!("agent-{n:04}") }
 }
 
+/// Where a master is.
+fn at(n: usize) -> HostPort {
+    format!("10.0.0.{}:5050", n + 1).parse().unwrap()
+}
+
 fn admitted(machine: &Machine, n: usize) -> bool {
     machine.registry().admitted().any(|(id, _)| *id == agent(n))
 }
 
 impl Group {
-    fn new(seed: u64, size: usize) -> Group {
+    /// A group of so many, and others that may join.
+    fn new(seed: u64, size: usize, n_others: usize) -> Group {
         let mut sim = Simulation::new(Seed(seed));
         sim.keep_no_log();
-        let nodes: Vec<_> =
-            (1..=size).map(|n| sim.node(format!("10.0.0.{n}:5050").parse().unwrap())).collect();
-        let upid = |n: usize| format!("registrar(1)@10.0.0.{n}:5050").parse().ok();
+        let all = size + n_others;
+        let nodes: Vec<_> = (0..all).map(|n| sim.node(at(n).address().unwrap())).collect();
         let mut group = Group {
             sim,
             rng: StdRng::seed_from_u64(seed),
-            disks: (0..size).map(|_| MemoryDisk::default()).collect(),
-            pids: vec![None; size],
-            leases: vec![None; size],
-            members: (1..=size).map(|n| (n as u64, upid(n))).collect(),
+            disks: (0..all).map(|_| MemoryDisk::default()).collect(),
+            pids: vec![None; all],
+            leases: vec![None; all],
+            standings: vec![Told::default(); all],
+            founders: (0..size).map(at).collect(),
+            operator: Operator::default(),
             nodes,
             wishes: Vec::new(),
             n_agents: 0,
             acknowledged: BTreeMap::new(),
             open: BTreeMap::new(),
             log: BTreeMap::new(),
-            seen: vec![0; size],
+            seen: vec![0; all],
             n_acknowledged: 0,
             n_leaders: 0,
             last_leader: None,
         };
-        (0..size).for_each(|n| group.start(n));
+        (0..all).for_each(|n| group.start(n));
         group
     }
 
     fn start(&mut self, n: usize) {
         self.sim.restart(self.nodes[n]);
-        let seat = Seat { id: n as u64 + 1, members: self.members.clone() };
+        let founding = Founding::Group { own: at(n), masters: self.founders.clone() };
         let timeout = Duration::from_secs(60);
-        let registrar =
-            Registrar::new(Storage::Kept(self.disks[n].clone()), Founding::Alone, timeout, timeout)
-                .in_group(seat)
-                .snapshot_after(3_000);
+        let registrar = Registrar::new(Storage::Kept(self.disks[n].clone()), founding, timeout, timeout)
+            .snapshot_after(3_000);
         self.leases[n] = Some(registrar.lease());
         let pid = self.sim.spawn(self.nodes[n], Id::prefix("registrar"), registrar).unwrap();
-        let info = MasterInfo { id: format!("master-{n}"), ..Default::default() };
-        drop(self.sim.dispatch(&pid, |registrar, ctx| registrar.recover(info, ctx)));
+        self.standings[n] = Told::default();
+        let (told, back) = (Arc::clone(&self.standings[n]), pid.clone());
+        let recover = move |term| {
+            let info = MasterInfo { id: format!("master-{n}-{term}"), ..Default::default() };
+            drop(back.dispatch(|registrar, ctx| registrar.recover(info, ctx)));
+        };
+        let hear = move |standing: Result<Standing, String>| {
+            let led = told.lock().as_ref().and_then(|it| it.as_ref().ok().map(|it| (it.leads, it.term)));
+            if let Ok(Standing { leads: true, term, .. }) = standing
+                && led != Some((true, term))
+            {
+                recover(term);
+            }
+            *told.lock() = Some(standing);
+        };
+        drop(self.sim.dispatch(&pid, |registrar, ctx| registrar.open(hear, ctx)));
         self.pids[n] = Some(pid);
     }
 
@@ -122,7 +155,7 @@ impl Group {
     }
 
     /// Looks into a member.
-    fn look<R>(&mut self, n: usize, f: impl FnOnce(&super::group::Member) -> R) -> Option<R> {
+    fn look<R>(&mut self, n: usize, f: impl FnOnce(&Member) -> R) -> Option<R> {
         let pid = self.pids[n].clone()?;
         self.sim.with(&pid, |registrar| registrar.member().map(f))?
     }
@@ -139,6 +172,9 @@ impl Group {
             .collect();
         assert_eq!(holding, leading, "who holds a lease, and who leads");
         for n in 0..self.nodes.len() {
+            if let Some(Err(why)) = &*self.standings[n].lock() {
+                panic!("member {n} is out of service: {why}");
+            }
             let seen = self.seen[n];
             let Some((applied, entries)) = self.look(n, |member| {
                 let applied = member.applied();
@@ -199,175 +235,10 @@ impl Group {
         }
     }
 
-    /// Runs into a write of member `n`, if there is one soon.
-    fn run_until_writing(&mut self, n: usize) {
-        let end = self.sim.now() + Duration::from_millis(200);
-        while self.sim.now() < end && self.look(n, |member| member.is_writing()) == Some(false) {
-            self.step(end);
-        }
-        let more = Duration::from_micros(self.rng.random_range(0..1_500));
-        self.run_for(more);
-    }
-
-    /// A crash, and at once a new start.
-    fn blink(&mut self, n: usize) {
-        if self.pids[n].is_some() {
-            self.crash(n);
-            self.start(n);
-        }
-    }
-
     /// Who acts as leader.
     fn leader(&mut self) -> Option<usize> {
         let now = self.sim.now();
         (0..self.nodes.len()).find(|&n| self.look(n, |member| member.leads(now)) == Some(true))
-    }
-
-    /// Nobody hears of this member any more, nor it of anybody.
-    fn isolate(&mut self, n: usize) {
-        let mut others = self.nodes.clone();
-        let one = others.remove(n);
-        self.sim.network().partition(&[one], &others);
-    }
-
-    /// A new agent, or a change of one whose last change is acknowledged.
-    fn wish(&mut self) {
-        let idle: Vec<usize> =
-            self.acknowledged.keys().copied().filter(|n| !self.open.contains_key(n)).collect();
-        let (n, there) = if idle.is_empty() || self.rng.random_bool(0.5) {
-            self.n_agents += 1;
-            (self.n_agents, true)
-        } else {
-            let n = idle[self.rng.random_range(0..idle.len())];
-            (n, !self.acknowledged[&n])
-        };
-        let info = AgentInfo { id: Some(agent(n)), hostname: "h".repeat(100), ..Default::default() };
-        let kind = if there { Kind::AdmitAgent(info) } else { Kind::RemoveAgent(agent(n)) };
-        self.open.insert(n, there);
-        self.wishes.push(Wish { agent: n, kind, ticket: None, answer: Arc::default(), asked: None });
-    }
-
-    /// Looks for answers, and asks again where there is none.
-    fn attend(&mut self) {
-        let now = self.sim.now();
-        for mut wish in std::mem::take(&mut self.wishes) {
-            let answer = wish.answer.lock().take();
-            if let Some(Ok(Ok(outcome))) = answer {
-                assert_eq!(
-                    outcome,
-                    Ok(()),
-                    "agent {}: {:?} was done twice, or not before",
-                    wish.agent,
-                    wish.kind
-                );
-                if let Some(there) = self.open.remove(&wish.agent) {
-                    self.acknowledged.insert(wish.agent, there);
-                }
-                self.n_acknowledged += 1;
-                continue;
-            }
-            let waiting =
-                answer.is_none() && wish.asked.is_some_and(|(_, at)| now - at < Duration::from_millis(700));
-            if !waiting {
-                self.ask(&mut wish);
-            }
-            self.wishes.push(wish);
-        }
-    }
-
-    fn ask(&mut self, wish: &mut Wish) {
-        let n = self.rng.random_range(0..self.nodes.len());
-        let Some(pid) = self.pids[n].clone() else { return };
-        if wish.ticket.is_none() {
-            let since = self.look(n, |member| member.applied());
-            let id = self.rng.random::<[u8; 16]>().to_vec();
-            wish.ticket = since.map(|since| Ticket { id, since });
-        }
-        let Some(ticket) = wish.ticket.clone() else { return };
-        wish.asked = Some((n, self.sim.now()));
-        wish.answer = Arc::default();
-        let operation = Operation { kind: Some(wish.kind.clone()), ticket: Some(ticket) };
-        let answer = Arc::clone(&wish.answer);
-        self.sim
-            .dispatch(&pid, move |registrar, ctx| registrar.apply(operation, ctx))
-            .flatten()
-            .settled(move |result| *answer.lock() = Some(result.map_err(|_| ())));
-    }
-
-    fn trouble(&mut self) {
-        let size = self.nodes.len();
-        let n = self.rng.random_range(0..size);
-        match self.rng.random_range(0..16) {
-            0 | 1 => self.crash(n),
-            2..=4 => {
-                if self.pids[n].is_none() {
-                    self.start(n);
-                }
-            }
-            5 => {
-                let other = (n + self.rng.random_range(1..size)) % size;
-                let (from, to) = (self.nodes[n], self.nodes[other]);
-                self.sim.network().cut(from, to);
-            }
-            6 => {
-                let side: Vec<bool> = (0..size).map(|_| self.rng.random_bool(0.5)).collect();
-                let of = |wanted: bool| -> Vec<SimNode> {
-                    let nodes = self.nodes.iter().zip(&side);
-                    nodes.filter(|(_, side)| **side == wanted).map(|(node, _)| *node).collect()
-                };
-                let (one, other) = (of(true), of(false));
-                self.sim.network().partition(&one, &other);
-            }
-            7 | 8 => {
-                self.sim.network().heal();
-            }
-            9 => {
-                self.run_until_writing(n);
-                self.blink(n);
-            }
-            // The power fails for all of them, where one is writing.
-            10 => {
-                self.run_until_writing(n);
-                (0..size).for_each(|n| self.crash(n));
-                (0..size).for_each(|n| self.start(n));
-            }
-            // The leader is cut off, while those who answered it lose their memory.
-            11 | 12 => {
-                if let Some(leader) = self.leader() {
-                    let others = (0..size).filter(|n| *n != leader);
-                    let others: Vec<_> = others.filter(|_| self.rng.random_bool(0.7)).collect();
-                    if self.rng.random_bool(0.5) {
-                        self.run_until_writing(n);
-                    }
-                    self.isolate(leader);
-                    others.into_iter().for_each(|n| self.blink(n));
-                }
-            }
-            // Some are cut from the leader until they want another one; then it is cut off, while one of the others
-            // forgets whom it has heard of last.
-            13 => {
-                if let Some(leader) = self.leader() {
-                    let first = self.rng.random_range(1..size);
-                    let others: Vec<_> =
-                        (0..size - 1).map(|n| (leader + 1 + (first + n) % (size - 1)) % size).collect();
-                    let (estranged, faithful) = others.split_at(size / 2);
-                    for &n in estranged {
-                        let (leader, n) = (self.nodes[leader], self.nodes[n]);
-                        self.sim.network().partition(&[leader], &[n]);
-                    }
-                    let long = Duration::from_millis(self.rng.random_range(800..2_500));
-                    self.run_for(long);
-                    self.isolate(leader);
-                    self.blink(faithful[0]);
-                }
-            }
-            _ => {
-                let loss = [0.0, 0.02, 0.2][self.rng.random_range(0..3)];
-                let slowest = [200, 5_000, 30_000, 300_000][self.rng.random_range(0..4)];
-                let latency = Duration::from_micros(100)..Duration::from_micros(slowest);
-                self.sim.network().loss(loss).duplication(loss / 2.0).latency(latency);
-            }
-        }
     }
 
     fn heal(&mut self) {
@@ -380,9 +251,49 @@ impl Group {
         }
     }
 
+    /// Where the voters are, as the leader has it.
+    fn members(&mut self) -> Vec<String> {
+        let Some(leader) = self.leader() else { return Vec::new() };
+        let members = self.look(leader, |member| {
+            let members = &member.machine().members().by_id;
+            member.voters().iter().filter_map(|id| members.get(id).cloned()).collect()
+        });
+        let mut members: Vec<String> = members.unwrap_or_default();
+        members.sort_unstable();
+        members
+    }
+
+    /// What keeps it from settling, for whoever reads of a failure.
+    fn describe(&mut self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{:?}, {} wishes", self.operator, self.wishes.len());
+        for n in 0..self.nodes.len() {
+            let (pid, now) = (self.pids[n].clone(), self.sim.now());
+            let waits = pid.and_then(|pid| self.sim.with(&pid, |it| it.waits().map(str::to_owned)).flatten());
+            let state = self.look(n, |member| {
+                let names: Vec<_> = member.ids().iter().map(|id| (*id, member.role(*id))).collect();
+                format!(
+                    "{} leads {} term {} leader {:?} applied {} last {} changing {} {names:?} {:?}",
+                    member.id(),
+                    member.leads(now),
+                    member.term(),
+                    member.leader(),
+                    member.applied(),
+                    member.last_index(),
+                    member.is_changing(),
+                    member.machine().members().by_id,
+                )
+            });
+            let _ = write!(text, "\nmember {n}: {} {}", state.unwrap_or_default(), waits.unwrap_or_default());
+        }
+        text
+    }
+
     fn settled(&mut self) -> bool {
         let now = self.sim.now();
         let size = self.nodes.len();
+        let mut all: Vec<_> = (0..size).map(|n| at(n).to_string()).collect();
+        all.sort_unstable();
         let states: Vec<_> = (0..size)
             .filter_map(|n| {
                 self.look(n, |member| (member.leads(now), member.applied(), Arc::clone(member.machine())))
@@ -390,107 +301,9 @@ impl Group {
             .collect();
         states.len() == size
             && self.wishes.is_empty()
+            && self.operator.is_idle()
+            && self.members() == all
             && states.iter().filter(|(leads, ..)| *leads).count() == 1
             && states.windows(2).all(|pair| pair[0].1 == pair[1].1 && pair[0].2 == pair[1].2)
     }
-}
-
-/// One life of a group; gives how many operations were acknowledged, how many leaders there were, and a digest of
-/// everything that happened.
-fn live(seed: u64, size: usize) -> (usize, usize, u64) {
-    let mut group = Group::new(seed, size);
-    let end = group.sim.now() + TROUBLE;
-    while group.sim.now() < end {
-        let pause = Duration::from_millis(group.rng.random_range(1..400));
-        group.run_for(pause);
-        if group.rng.random_bool(0.5) {
-            group.trouble();
-        }
-        if group.wishes.len() < 20 {
-            (0..group.rng.random_range(0..6)).for_each(|_| group.wish());
-        }
-        group.attend();
-    }
-    group.heal();
-    group.wish();
-    let deadline = group.sim.now() + PEACE;
-    while !group.settled() {
-        assert!(group.sim.now() < deadline, "the group of {size} has not settled");
-        group.run_for(Duration::from_millis(100));
-        group.attend();
-    }
-    (0..size).for_each(|n| group.check_registry(n));
-    (group.n_acknowledged, group.n_leaders, group.sim.digest())
-}
-
-#[test]
-fn groups_keep_what_they_acknowledged() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("REGISTRY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("REGISTRY_SEEDS").unwrap_or(100),
-    };
-    let n_seeds = seeds.end - seeds.start;
-    let (mut acknowledged, mut leaders) = (0, 0);
-    for seed in seeds {
-        let size = if seed % 4 == 3 { 5 } else { 3 };
-        let (n_acknowledged, n_leaders, _) = live(seed, size);
-        acknowledged += n_acknowledged;
-        leaders += n_leaders;
-    }
-    println!("{n_seeds} groups: {acknowledged} operations acknowledged, {leaders} changes of leader");
-    assert!(n_seeds < 10 || acknowledged as u64 > 20 * n_seeds, "only {acknowledged} operations");
-    assert!(n_seeds < 10 || leaders as u64 > 2 * n_seeds, "only {leaders} leaders");
-}
-
-#[test]
-fn a_seed_replays() {
-    assert_eq!(live(5, 3), live(5, 3));
-}
-
-#[test]
-fn a_member_that_does_not_lead_names_the_leader() {
-    let mut group = Group::new(1, 3);
-    group.run_for(Duration::from_secs(4));
-    let leader = group.leader().expect("a group without faults has a leader");
-    let leader_upid = group.pids[leader].as_ref().map(|pid| pid.upid().to_string());
-    let follower = group.pids[(leader + 1) % 3].clone().unwrap();
-    let operation = Operation::from(Kind::RemoveAgent(agent(1)));
-    let answer = Arc::new(Mutex::new(None));
-    let answered = Arc::clone(&answer);
-    group
-        .sim
-        .dispatch(&follower, |registrar, ctx| registrar.apply(operation, ctx))
-        .flatten()
-        .settled(move |result| *answered.lock() = result.ok());
-    group.run_for(Duration::from_millis(100));
-    assert_eq!(answer.lock().take(), Some(Err(RegistrarError::NotLeading { leader: leader_upid })));
-}
-
-/// From the loss of the leader until another one may act: a patience, two rounds of votes, an entry of its own.
-#[test]
-fn the_next_leader_comes_within_two_seconds() {
-    let mut took = Vec::new();
-    for seed in 0..20 {
-        let mut group = Group::new(seed, 3);
-        group.run_for(Duration::from_secs(4));
-        let leader = group.leader().expect("a group without faults has a leader");
-        group.crash(leader);
-        let lost = group.sim.now();
-        while group.leader().is_none() {
-            group.run_for(Duration::from_millis(10));
-            assert!(group.sim.now() - lost < Duration::from_secs(5), "nobody leads, seed {seed}");
-        }
-        took.push(group.sim.now() - lost);
-    }
-    took.sort();
-    println!("the next leader acts after {:?}, at the latest after {:?}", took[10], took[19]);
-    assert!(took[10] < Duration::from_millis(1_500) && took[19] < Duration::from_secs(2), "{took:?}");
-}
-
-/// The arithmetic of `docs/failover.md`.
-#[test]
-fn a_lease_ends_before_a_vote_is_free() {
-    let promised = TICK * (ELECTION_TICKS as u32 - 1);
-    assert!(LEASE.mul_f64(1.1) < promised, "{LEASE:?} of {promised:?}");
 }

@@ -1,12 +1,7 @@
 //! What a registrar is told about its group, and what it tells of it.
 
-use std::collections::BTreeMap;
-
 use api::v1::MasterInfo;
 use detector::HostPort;
-use libprocess::Upid;
-
-use super::group::Seat;
 
 /// Which masters keep the registry together.
 #[derive(Debug, Clone)]
@@ -30,26 +25,6 @@ impl Founding {
         masters.sort();
         masters.dedup();
         masters
-    }
-
-    /// Numbers the masters by their place in the list. Asks for the addresses of those that have names.
-    pub(super) fn seat(&self) -> Result<Seat, String> {
-        let Founding::Group { own, .. } = self else { return Ok(Seat::alone()) };
-        let (mut id, mut members) = (0, BTreeMap::new());
-        for (n, master) in (1..).zip(self.masters()) {
-            if master == *own {
-                id = n;
-            }
-            let address = match master.address() {
-                Some(address) => address,
-                None => {
-                    let addresses = master.resolve().map_err(|error| format!("master {master}: {error}"))?;
-                    *addresses.first().ok_or_else(|| format!("master {master} has no address"))?
-                }
-            };
-            members.insert(n, Some(Upid::new("registrar(1)", address)));
-        }
-        Ok(Seat { id, members })
     }
 }
 

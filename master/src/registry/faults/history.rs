@@ -44,7 +44,7 @@ fn led() -> Vec<Write> {
             disk.submit(write)().unwrap();
             member.persisted();
             if let Some(job) = member.snapshot_due() {
-                member.snapshot_made(job.index, job.term, job.machine.to_image());
+                member.snapshot_made(job.make());
             }
         }
         member.propose(&Batch { operations }).unwrap();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::{ConfState, Entry, HardState};
 
 use super::super::log::LogError;
 use super::machine::Image;
@@ -30,12 +30,60 @@ pub struct StoredSnapshot {
     /// Under which name the entries after it are kept; only the disk itself cares. 0 stands for 1.
     #[prost(uint64, tag = "6")]
     pub region: u64,
+    /// Where the members are, as [`Machine`](super::Machine) keeps it.
+    #[prost(bytes = "vec", tag = "7")]
+    pub members: Vec<u8>,
+    /// The members without a vote at that index.
+    #[prost(uint64, repeated, tag = "8")]
+    pub learners: Vec<u64>,
+    /// While the group changes: who had a vote before.
+    #[prost(uint64, repeated, tag = "9")]
+    pub voters_outgoing: Vec<u64>,
+    /// While the group changes: who will lose the vote.
+    #[prost(uint64, repeated, tag = "10")]
+    pub learners_next: Vec<u64>,
+    /// The number of the member whose disk this is; 0 if it says nothing of it.
+    #[prost(uint64, tag = "11")]
+    pub own: u64,
 }
 
 impl StoredSnapshot {
+    /// With that state machine, and nothing else.
+    pub fn of(image: Image) -> StoredSnapshot {
+        let Image { registry, recent, members } = image;
+        StoredSnapshot { registry, recent, members, ..StoredSnapshot::default() }
+    }
+
     /// The state machine in it.
     pub fn image(&self) -> Image {
-        Image { registry: self.registry.clone(), recent: self.recent.clone() }
+        Image { registry: self.registry.clone(), recent: self.recent.clone(), members: self.members.clone() }
+    }
+
+    /// Who votes, as Raft has it.
+    pub fn conf_state(&self) -> ConfState {
+        ConfState {
+            voters: self.voters.clone(),
+            learners: self.learners.clone(),
+            voters_outgoing: self.voters_outgoing.clone(),
+            learners_next: self.learners_next.clone(),
+            ..Default::default()
+        }
+    }
+
+    /// The same, with who votes.
+    pub fn with_conf_state(self, conf: &ConfState) -> StoredSnapshot {
+        let sorted = |ids: &[u64]| {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            ids
+        };
+        StoredSnapshot {
+            voters: sorted(&conf.voters),
+            learners: sorted(&conf.learners),
+            voters_outgoing: sorted(&conf.voters_outgoing),
+            learners_next: sorted(&conf.learners_next),
+            ..self
+        }
     }
 }
 

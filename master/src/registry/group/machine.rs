@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use super::super::operation::{Batch, Kind, Operation, Ticket};
 use super::super::state::{Refused, Registry};
+use super::members::Members;
 
 /// So many operations are remembered. One that comes again after so many others is refused unseen.
 const REMEMBERED: usize = 16_384;
@@ -24,6 +25,9 @@ pub struct Image {
     /// What was applied lately.
     #[prost(bytes = "vec", tag = "5")]
     pub recent: Vec<u8>,
+    /// The members of the group.
+    #[prost(bytes = "vec", tag = "7")]
+    pub members: Vec<u8>,
 }
 
 /// What was applied lately, as it is stored.
@@ -106,12 +110,29 @@ pub struct Machine {
     registry: Registry,
     recent: Recent,
     recovered_in: u64,
+    members: Members,
 }
 
 impl Machine {
     /// What the cluster is.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The machine of a group that begins.
+    pub(super) fn founded(members: Members) -> Machine {
+        Machine { members, ..Machine::default() }
+    }
+
+    /// The group.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Those members have joined, or moved; of all, only those of whom `stays` is true are members now.
+    pub(super) fn change_members(&mut self, joined: Members, stays: impl Fn(u64) -> bool) {
+        self.members.by_id.extend(joined.by_id);
+        self.members.by_id.retain(|id, _| stays(*id));
     }
 
     /// The term of the leader whom [`Registry::master`] names; 0 when there was none yet.
@@ -151,6 +172,7 @@ impl Machine {
         Image {
             registry: self.registry.to_proto().encode_to_vec(),
             recent: self.recent.to_proto(self.recovered_in).encode_to_vec(),
+            members: self.members.encode(),
         }
     }
 
@@ -166,6 +188,7 @@ impl Machine {
             registry,
             recent: Recent::from_proto(recent.floor, recent.done),
             recovered_in: recent.recovered_in,
+            members: Members::decode(&image.members)?,
         })
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! | file | knows |
 //! | --- | --- |
-//! | `member` | the protocol: what to send, what to write before that, who leads and for how long |
+//! | `member` | the protocol: what to send, what to write before that, who leads, how the group changes |
+//! | `members` | who belongs to the group, and how one begins |
+//! | `rounds` | until when a leader may act |
+//! | `plausible` | what no member sends |
 //! | `view` | the log as this member knows it, in memory |
 //! | `disk` | what is to become durable, and a disk in memory |
 //! | `machine` | the registry with what makes a repeated operation harmless |
@@ -12,7 +15,10 @@
 mod disk;
 mod machine;
 mod member;
+mod members;
 mod pieces;
+mod plausible;
+mod rounds;
 mod view;
 
 use std::collections::BTreeMap;
@@ -22,7 +28,8 @@ use libprocess::Upid;
 
 pub use disk::{Disk, Job, MemoryDisk, Stored, StoredSnapshot, Write};
 pub use machine::{Image, Machine, Outcomes};
-pub use member::{Applied, Member, MemberError, Output, SnapshotJob};
+pub use member::{Applied, GroupChange, Member, MemberError, Output, Role, SnapshotJob, SnapshotMade};
+pub use members::Members;
 pub(super) use pieces::{Arrival, Incoming, Outgoing, Piece, PieceReceived};
 
 /// How often a member's time moves on.

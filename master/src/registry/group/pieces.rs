@@ -18,6 +18,10 @@ const ATTEMPTS: u32 = 6;
 /// A part of a snapshot message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, libprocess::Message)]
 pub(in crate::registry) struct Piece {
+    /// Of which group, from which member, to which.
+    pub(in crate::registry) group: u64,
+    pub(in crate::registry) from: u64,
+    pub(in crate::registry) to: u64,
     transfer: u64,
     offset: u64,
     total: u64,
@@ -27,6 +31,8 @@ pub(in crate::registry) struct Piece {
 /// So much of a snapshot message has arrived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, libprocess::Message)]
 pub(in crate::registry) struct PieceReceived {
+    /// The member that has it.
+    pub(in crate::registry) by: u64,
     transfer: u64,
     length: u64,
 }
@@ -34,6 +40,8 @@ pub(in crate::registry) struct PieceReceived {
 /// A snapshot message being sent.
 pub(in crate::registry) struct Outgoing {
     transfer: u64,
+    /// Of which group, from which member, to which.
+    way: (u64, u64, u64),
     bytes: Vec<u8>,
     received: usize,
     waited: u32,
@@ -41,14 +49,25 @@ pub(in crate::registry) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(in crate::registry) fn new(transfer: u64, bytes: Vec<u8>) -> Outgoing {
-        Outgoing { transfer, bytes, received: 0, waited: 0, attempts: 1 }
+    /// From the member `from` of `group` to the member `to`.
+    pub(in crate::registry) fn new(
+        transfer: u64,
+        group: u64,
+        from: u64,
+        to: u64,
+        bytes: Vec<u8>,
+    ) -> Outgoing {
+        Outgoing { transfer, way: (group, from, to), bytes, received: 0, waited: 0, attempts: 1 }
     }
 
     /// What to send now.
     pub(in crate::registry) fn piece(&self) -> Piece {
         let end = self.bytes.len().min(self.received + PIECE);
+        let (group, from, to) = self.way;
         Piece {
+            group,
+            from,
+            to,
             transfer: self.transfer,
             offset: self.received as u64,
             total: self.bytes.len() as u64,
@@ -109,7 +128,7 @@ impl Incoming {
             }
             *self = Incoming { transfer: piece.transfer, total: piece.total, ..Incoming::default() };
         }
-        let mut whole = None;
+        let (mut whole, by) = (None, piece.to);
         let length = piece.bytes.len() as u64;
         if piece.offset == self.received && self.total - self.received >= length && length > 0 {
             self.bytes.extend(piece.bytes);
@@ -118,7 +137,7 @@ impl Incoming {
                 whole = Some(std::mem::take(&mut self.bytes));
             }
         }
-        Some((PieceReceived { transfer: self.transfer, length: self.received }, whole))
+        Some((PieceReceived { by, transfer: self.transfer, length: self.received }, whole))
     }
 }
 
@@ -129,7 +148,7 @@ mod tests {
     #[test]
     fn pieces_lost_and_doubled_make_the_same_message_once() {
         let bytes: Vec<u8> = (0..PIECE * 3 + 7).map(|n| n as u8).collect();
-        let mut outgoing = Outgoing::new(5, bytes.clone());
+        let mut outgoing = Outgoing::new(5, 1, 2, 3, bytes.clone());
         let mut incoming = Incoming::default();
         let mut messages = Vec::new();
         let mut n = 0;
@@ -152,13 +171,14 @@ mod tests {
 
     #[test]
     fn a_peer_that_says_nothing_is_given_up_and_one_that_says_too_much_refused() {
-        let mut outgoing = Outgoing::new(5, vec![1]);
+        let mut outgoing = Outgoing::new(5, 1, 2, 3, vec![1]);
         let mut sent = 1;
         while let Ok(piece) = outgoing.tick() {
             sent += u32::from(piece.is_some());
         }
         assert_eq!(sent, ATTEMPTS);
-        let huge = Piece { transfer: 1, offset: 0, total: LARGEST + 1, bytes: vec![0] };
+        let huge =
+            Piece { group: 1, from: 2, to: 3, transfer: 1, offset: 0, total: LARGEST + 1, bytes: vec![0] };
         assert!(Incoming::default().take(huge).is_none());
     }
 }

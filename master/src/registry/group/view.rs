@@ -1,5 +1,7 @@
 //! The log as a member knows it, in memory: raft-rs reads it at any time, also while the disk is busy.
 
+use std::cell::Cell;
+
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
@@ -17,12 +19,23 @@ pub(super) struct View {
     /// Index and term of the last entry that is not there any more.
     anchor: (u64, u64),
     entries: Vec<Entry>,
+    /// Nobody votes yet, as far as this member knows.
+    unfounded: bool,
+    /// A member needs a newer snapshot than there is.
+    wanted: Cell<bool>,
 }
 
 impl View {
     pub(super) fn new(stored: Stored) -> View {
         let anchor = (stored.snapshot.index, stored.snapshot.term);
-        View { hard_state: stored.hard_state, snapshot: stored.snapshot, anchor, entries: stored.entries }
+        let unfounded = stored.is_unfounded();
+        let Stored { hard_state, snapshot, entries } = stored;
+        View { hard_state, snapshot, anchor, entries, unfounded, wanted: Cell::new(false) }
+    }
+
+    /// Whether a member waits for a snapshot that has to be made.
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.wanted.get()
     }
 
     pub(super) fn append(&mut self, entries: Vec<Entry>) {
@@ -33,11 +46,14 @@ impl View {
         self.anchor = (snapshot.index, snapshot.term);
         self.entries.clear();
         self.snapshot = snapshot;
+        self.unfounded = false;
     }
 
     pub(super) fn compact(&mut self, snapshot: StoredSnapshot) {
-        let until = snapshot.index.saturating_sub(KEPT);
+        // Whoever begins with nothing needs a snapshot: only that says who the members are.
+        let until = if self.anchor.0 == 0 { snapshot.index } else { snapshot.index.saturating_sub(KEPT) };
         self.snapshot = snapshot;
+        self.wanted.set(false);
         let gone = self.entries.partition_point(|entry| entry.index <= until);
         if let Some(last) = gone.checked_sub(1).and_then(|last| self.entries.get(last)) {
             self.anchor = (last.index, last.term);
@@ -62,7 +78,7 @@ impl View {
 
 impl Storage for View {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState { voters: self.snapshot.voters.clone(), ..Default::default() };
+        let conf_state = if self.unfounded { ConfState::default() } else { self.snapshot.conf_state() };
         Ok(RaftState::new(self.hard_state.clone(), conf_state))
     }
 
@@ -103,15 +119,20 @@ impl Storage for View {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot.index < request_index || self.snapshot.index == 0 {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let conf_state = self.snapshot.conf_state();
+        // A member does not take one that does not know it.
+        let known = [&conf_state.voters, &conf_state.learners, &conf_state.voters_outgoing];
+        let known = known.into_iter().flatten().any(|id| *id == to);
+        if self.snapshot.index < request_index || self.snapshot.index == 0 || !known {
+            self.wanted.set(true);
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         let mut snapshot = Snapshot::default();
         let metadata = snapshot.mut_metadata();
         metadata.index = self.snapshot.index;
         metadata.term = self.snapshot.term;
-        metadata.mut_conf_state().voters = self.snapshot.voters.clone();
+        *metadata.mut_conf_state() = conf_state;
         snapshot.data = self.snapshot.image().encode_to_vec().into();
         Ok(snapshot)
     }
