@@ -1,11 +1,12 @@
 //! Groups of registrars under simulation, founded from empty disks: crashes with and without the last unsynced write,
-//! disks lost for good, partitions of every kind, loss and delay, while a client admits and removes agents and asks
+//! disks lost for good, slow or full, clocks that run apart, stops, partitions of every kind, loss and delay, while a client admits and removes agents and asks
 //! again until it is answered, and an operator adds, removes and replaces masters and passes on the lead.
 //!
 //! `REGISTRY_SEEDS=10000 cargo test -p mesos-master --lib registry::simulated` runs as many seeds as one likes;
 //! `REGISTRY_SEED=17` that one alone.
 
 mod client;
+mod machines;
 mod operator;
 mod tests;
 mod trouble;
@@ -89,11 +90,19 @@ fn admitted(machine: &Machine, n: usize) -> bool {
 impl Group {
     /// A group of so many, and others that may join.
     fn new(seed: u64, size: usize, n_others: usize) -> Group {
+        let mut group = Group::unstarted(seed, size, n_others);
+        group.set_clocks();
+        (0..group.nodes.len()).for_each(|n| group.start(n));
+        group
+    }
+
+    /// The same, with clocks that agree, before anybody runs.
+    fn unstarted(seed: u64, size: usize, n_others: usize) -> Group {
         let mut sim = Simulation::new(Seed(seed));
         sim.keep_no_log();
         let all = size + n_others;
         let nodes: Vec<_> = (0..all).map(|n| sim.node(at(n).address().unwrap())).collect();
-        let mut group = Group {
+        Group {
             sim,
             rng: StdRng::seed_from_u64(seed),
             disks: (0..all).map(|_| MemoryDisk::default()).collect(),
@@ -112,9 +121,7 @@ impl Group {
             n_acknowledged: 0,
             n_leaders: 0,
             last_leader: None,
-        };
-        (0..all).for_each(|n| group.start(n));
-        group
+        }
     }
 
     fn start(&mut self, n: usize) {
@@ -162,19 +169,21 @@ impl Group {
 
     /// Everything that must hold at any moment.
     fn check(&mut self) {
-        let now = self.sim.now();
-        let leading: Vec<usize> = (0..self.nodes.len())
-            .filter(|&n| self.look(n, |member| member.leads(now)) == Some(true))
-            .collect();
+        let leading = self.leading();
         assert!(leading.len() <= 1, "members {leading:?} act as leader at the same time");
         let holding: Vec<usize> = (0..self.nodes.len())
-            .filter(|&n| self.leases[n].as_ref().is_some_and(|lease| lease.holds(now)))
+            .filter(|&n| {
+                let now = self.sim.now_at(self.nodes[n]);
+                self.leases[n].as_ref().is_some_and(|lease| lease.holds(now))
+            })
             .collect();
         assert_eq!(holding, leading, "who holds a lease, and who leads");
         for n in 0..self.nodes.len() {
-            if let Some(Err(why)) = &*self.standings[n].lock() {
-                panic!("member {n} is out of service: {why}");
-            }
+            let failure = self.failure(n);
+            assert!(
+                failure.as_ref().is_none_or(|why| why.contains("could not write `memory`")),
+                "member {n} is out of service: {failure:?}"
+            );
             let seen = self.seen[n];
             let Some((applied, entries)) = self.look(n, |member| {
                 let applied = member.applied();
@@ -237,13 +246,13 @@ impl Group {
 
     /// Who acts as leader.
     fn leader(&mut self) -> Option<usize> {
-        let now = self.sim.now();
-        (0..self.nodes.len()).find(|&n| self.look(n, |member| member.leads(now)) == Some(true))
+        self.leading().first().copied()
     }
 
     fn heal(&mut self) {
         let usual = Duration::from_micros(100)..Duration::from_millis(5);
         self.sim.network().heal().loss(0.0).duplication(0.0).latency(usual);
+        self.heal_machines();
         for n in 0..self.nodes.len() {
             if self.pids[n].is_none() {
                 self.start(n);
@@ -268,7 +277,7 @@ impl Group {
         use std::fmt::Write as _;
         let mut text = format!("{:?}, {} wishes", self.operator, self.wishes.len());
         for n in 0..self.nodes.len() {
-            let (pid, now) = (self.pids[n].clone(), self.sim.now());
+            let (pid, now) = (self.pids[n].clone(), self.sim.now_at(self.nodes[n]));
             let waits = pid.and_then(|pid| self.sim.with(&pid, |it| it.waits().map(str::to_owned)).flatten());
             let state = self.look(n, |member| {
                 let names: Vec<_> = member.ids().iter().map(|id| (*id, member.role(*id))).collect();
@@ -284,18 +293,19 @@ impl Group {
                     member.machine().members().by_id,
                 )
             });
-            let _ = write!(text, "\nmember {n}: {} {}", state.unwrap_or_default(), waits.unwrap_or_default());
+            let state = state.or_else(|| self.failure(n)).unwrap_or_default();
+            let _ = write!(text, "\nmember {n}: {state} {}", waits.unwrap_or_default());
         }
         text
     }
 
     fn settled(&mut self) -> bool {
-        let now = self.sim.now();
         let size = self.nodes.len();
         let mut all: Vec<_> = (0..size).map(|n| at(n).to_string()).collect();
         all.sort_unstable();
         let states: Vec<_> = (0..size)
             .filter_map(|n| {
+                let now = self.sim.now_at(self.nodes[n]);
                 self.look(n, |member| (member.leads(now), member.applied(), Arc::clone(member.machine())))
             })
             .collect();

@@ -38,6 +38,7 @@ fn live(seed: u64, size: usize) -> (usize, usize, [usize; 3], u64) {
     while !group.settled() {
         assert!(group.sim.now() < deadline, "the group of {size} has not settled: {}", group.describe());
         group.run_for(Duration::from_millis(100));
+        group.replace_failed();
         group.attend();
         group.complete();
         group.attend_operator();

@@ -19,7 +19,7 @@ impl Group {
     }
 
     /// A crash, and at once a new start.
-    fn blink(&mut self, n: usize) {
+    pub(super) fn blink(&mut self, n: usize) {
         if self.pids[n].is_some() {
             self.crash(n);
             self.start(n);
@@ -27,7 +27,7 @@ impl Group {
     }
 
     /// Nobody hears of this member any more, nor it of anybody.
-    fn isolate(&mut self, n: usize) {
+    pub(super) fn isolate(&mut self, n: usize) {
         let mut others = self.nodes.clone();
         let one = others.remove(n);
         self.sim.network().partition(&[one], &others);
@@ -37,7 +37,7 @@ impl Group {
     pub(super) fn trouble(&mut self) {
         let size = self.nodes.len();
         let n = self.rng.random_range(0..size);
-        match self.rng.random_range(0..16) {
+        match self.rng.random_range(0..22) {
             0 | 1 => self.crash(n),
             2..=4 => {
                 if self.pids[n].is_none() {
@@ -101,6 +101,7 @@ impl Group {
                     self.blink(faithful[0]);
                 }
             }
+            14..20 => self.machine_trouble(n),
             _ => {
                 let loss = [0.0, 0.02, 0.2][self.rng.random_range(0..3)];
                 let slowest = [200, 5_000, 30_000, 300_000][self.rng.random_range(0..4)];
