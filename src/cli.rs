@@ -43,7 +43,7 @@ pub(crate) enum Command {
     ParticlesExecutor,
     /// Run one command as a task, follow it, and exit with its outcome.
     Execute(ExecuteFlags),
-    /// List the masters of a cluster.
+    /// List the masters of a cluster, and change who they are.
     Masters(MastersFlags),
 }
 
@@ -331,11 +331,15 @@ pub(crate) struct LocalFlags {
 
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:
-  mesos masters list
   mesos masters list --master=m1:5050,m2:5050,m3:5050
+  mesos masters transfer m2:5050              m2 is to lead
+  mesos masters add m4:5050                   take in a master that was started with m4:5050 in its --masters
+  mesos masters remove m1:5050                let a master go, be it up or down
+  mesos masters add m3:5050                   take in m3 with a new disk, in place of the one it had
 
 Any master will do: it sends on to the leader. BEHIND is how many entries of the log a master has not got yet,
-HEARD when the leader last heard from it. Exits with 1 when nobody leads, or no master answers.")]
+HEARD when the leader last heard from it. Exits with 1 when nothing was changed, nobody leads, or no master answers,
+and says why.")]
 pub(crate) struct MastersFlags {
     #[command(subcommand)]
     pub(crate) command: MastersCommand,
@@ -349,6 +353,24 @@ pub(crate) struct MastersFlags {
 pub(crate) enum MastersCommand {
     /// Who they are, who leads, and how far each has got.
     List,
+    /// Take a master into the group. It gets the log first, and a vote when it has caught up.
+    Add {
+        /// The master, by the name it has in its own --masters.
+        #[arg(value_name = "HOST:PORT", value_parser = values::master)]
+        changed: HostPort,
+    },
+    /// Let a master go. A leader lets another lead first. Without a majority of the others this is refused.
+    Remove {
+        /// The master, by the name `mesos masters list` gives it.
+        #[arg(value_name = "HOST:PORT", value_parser = values::master)]
+        changed: HostPort,
+    },
+    /// Let another master lead, without the wait that a failure takes.
+    Transfer {
+        /// The master, by the name `mesos masters list` gives it.
+        #[arg(value_name = "HOST:PORT", value_parser = values::master)]
+        changed: HostPort,
+    },
 }
 
 #[derive(Args, Debug, Clone)]
@@ -480,5 +502,18 @@ mod tests {
     #[test]
     fn the_flags_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_master_to_change_and_masters_to_ask_are_two_things() {
+        let cli = Cli::try_parse_from(["mesos", "masters", "add", "m4", "--master=m1,m2"]).unwrap();
+        let Command::Masters(MastersFlags { command: MastersCommand::Add { changed }, master }) = cli.command
+        else {
+            panic!("not what was said");
+        };
+        assert_eq!(
+            (changed.to_string().as_str(), master.to_string().as_str()),
+            ("m4:5050", "m1:5050,m2:5050")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The least of an HTTP client: what a command asks a master, and that answers at once.
+//! The least of an HTTP client: what a command asks a master.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,8 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use detector::HostPort;
 
-/// How long connecting and each step of an answer may take.
+/// How long connecting, and each step of an answer, may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a change may take: it is answered when it is in effect.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// No answer that is asked for here is longer.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -27,7 +30,7 @@ pub(crate) fn ask(at: &HostPort, method: &str, path: &str) -> anyhow::Result<Rep
     let mut stream = connect(at).with_context(|| format!("no connection to {at}"))?;
     let mut answer = Vec::new();
     let asked = (|| {
-        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(if method == "GET" { TIMEOUT } else { CHANGE_TIMEOUT }))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         write!(
             stream,

@@ -29,11 +29,15 @@ impl Masters {
     }
 
     fn master(&self, n: usize) -> Daemon {
+        self.master_of(n, &self.list())
+    }
+
+    fn master_of(&self, n: usize, list: &str) -> Daemon {
         Daemon::start(mesos().args([
             "master",
             "--ip=127.0.0.1",
             &format!("--port={}", self.ports[n]),
-            &format!("--masters={}", self.list()),
+            &format!("--masters={list}"),
             &format!("--work_dir={}", self.dir.path().join(format!("master-{n}")).display()),
             "--logging_level=WARNING",
         ]))
@@ -50,6 +54,25 @@ impl Masters {
             "--registration_backoff_factor=100ms",
             "--logging_level=WARNING",
         ]))
+    }
+
+    fn at(&self, n: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[n])
+    }
+
+    /// `mesos masters` with these words: its exit code, stdout and stderr.
+    fn change(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let list = format!("--master={}", self.list());
+        let done = mesos().arg("masters").args(words).arg(list).output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    }
+
+    /// The roles by address, as the command lists them.
+    fn roles(&self, listed: &str) -> Vec<(String, String)> {
+        let rows = listed.lines().filter(|line| line.starts_with("127.0.0.1:"));
+        let word = |line: &str, n| line.split_whitespace().nth(n).unwrap_or_default().to_owned();
+        rows.map(|line| (word(line, 0), word(line, 1))).collect()
     }
 
     fn status(&self, n: usize, path: &str) -> Option<u16> {
@@ -119,6 +142,61 @@ fn a_task_outlives_the_leader_and_a_leader_that_hung_stands_by() {
 
     assert!(execute.is_running(), "the task was not touched");
     assert!(!processes_with(&command).is_empty());
+}
+
+#[test]
+fn masters_are_added_removed_replaced_and_led_by_another() {
+    let mut masters = Masters::start();
+    let first = masters.leader_among(&[0, 1, 2], 0);
+    let second = (first + 1) % 3;
+    let (code, listed, error) = masters.change(&["transfer", &masters.at(second)]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(masters.roles(&listed).contains(&(masters.at(second), "leader".into())), "{listed}");
+
+    // A fourth, which has to be there.
+    masters.ports.push(free_port());
+    let (code, _, error) = masters.change(&["add", &masters.at(3)]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("does not answer"), "{error}");
+    let list = masters.list();
+    let fourth = masters.master_of(3, &list);
+    masters.running.push(fourth);
+    eventually(SOON, "it waits to be taken in", || {
+        get_json(masters.ports[3], "/masters")["waits"]
+            .as_str()
+            .is_some_and(|it| it.contains("mesos masters add"))
+    });
+    let (code, listed, error) = masters.change(&["add", &masters.at(3)]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(masters.roles(&listed).contains(&(masters.at(3), "standby".into())), "{listed}");
+
+    // The leader goes: another leads first.
+    let (code, listed, error) = masters.change(&["remove", &masters.at(second)]);
+    assert_eq!(code, Some(0), "{error}");
+    let roles = masters.roles(&listed);
+    assert_eq!(roles.len(), 3, "{listed}");
+    assert!(roles.iter().any(|(_, role)| role == "leader"), "{listed}");
+    masters.running[second].signal("-KILL");
+    masters.running[second].wait(SOON);
+
+    // One loses its disk: it is no member under its old name before it is taken in anew.
+    let lost = first;
+    masters.running[lost].signal("-KILL");
+    masters.running[lost].wait(SOON);
+    std::fs::remove_dir_all(masters.dir.path().join(format!("master-{lost}"))).expect("removed");
+    masters.running[lost] = masters.master_of(lost, &list);
+    eventually(SOON, "it waits to be taken in", || {
+        get_json(masters.ports[lost], "/masters")["waits"]
+            .as_str()
+            .is_some_and(|it| it.contains("another disk"))
+    });
+    let (code, listed, error) = masters.change(&["add", &masters.at(lost)]);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(masters.roles(&listed).len(), 3, "{listed}");
+
+    let (code, listed, error) = masters.change(&["remove", "127.0.0.1:1"]);
+    assert_eq!((code, listed.as_str()), (Some(1), ""));
+    assert!(error.contains("127.0.0.1:1 is no member") && error.contains(&masters.at(3)), "{error}");
 }
 
 #[test]

@@ -124,9 +124,15 @@ impl Process for Master {
         ctx.route_with("/flags", help("The flags."), Self::flags);
         ctx.route_with("/redirect", help("Redirects to the leading master."), Self::redirect);
         ctx.route_with("/leader", help("Which master leads, and which there are."), Self::leader);
-        let members = help("The masters, and how far each has got.");
-        let members = RouteOptions { methods: vec![Method::GET], ..members };
-        ctx.route_with("/masters", members, Self::masters);
+        let only = |method, options| RouteOptions { methods: vec![method], ..options };
+        let masters = help("The masters, and how far each has got.");
+        ctx.route_with("/masters", only(Method::GET, masters), Self::masters);
+        let add = help("Takes a master in: ?master=HOST:PORT.");
+        ctx.route_with("/masters/add", only(Method::POST, add), Self::add_master);
+        let remove = help("Lets a master go: ?master=HOST:PORT.");
+        ctx.route_with("/masters/remove", only(Method::POST, remove), Self::remove_master);
+        let transfer = help("Lets another master lead: ?master=HOST:PORT.");
+        ctx.route_with("/masters/transfer", only(Method::POST, transfer), Self::transfer_lead);
         ctx.route_shared("/health", help("Whether the master serves."), crate::http::health);
         ctx.route_shared("/version", help("What this is."), crate::http::version);
         crate::gauges::install(ctx);

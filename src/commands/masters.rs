@@ -1,6 +1,7 @@
 //! `mesos masters`: who the masters are, and changes of who they are.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use detector::{HostPort, Masters};
@@ -17,7 +18,15 @@ const MAX_REDIRECTS: usize = 4;
 struct Group {
     term: u64,
     leader: Option<String>,
+    waits: Option<String>,
     masters: Vec<Member>,
+}
+
+impl Group {
+    /// Whether the one that leads has answered: only that knows how far the others are.
+    fn is_led(&self) -> bool {
+        self.masters.iter().any(|member| member.leader && member.matched.is_some())
+    }
 }
 
 #[derive(Deserialize)]
@@ -29,6 +38,12 @@ struct Member {
     heard_ms_ago: Option<u64>,
 }
 
+/// How long it may take until all know who leads, after a failure or a change.
+const SETTLES: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(100);
+
 pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
     let masters = match flags.master.read()? {
         Masters::Listed(masters) => masters,
@@ -36,36 +51,96 @@ pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
         // `read` gives none of these.
         Masters::File(path) => bail!("`{}` names no masters", path.display()),
     };
-    let reply = match flags.command {
-        MastersCommand::List => ask(&masters, "GET", "/master/masters")?,
+    let (change, changed) = match flags.command {
+        MastersCommand::List => return list(&masters),
+        MastersCommand::Add { changed } => ("add", changed),
+        MastersCommand::Remove { changed } => ("remove", changed),
+        MastersCommand::Transfer { changed } => ("transfer", changed),
     };
+    // To ask again for what was done already is harmless.
+    let path = format!("/master/masters/{change}?master={changed}");
+    let known = |reply: &Reply| reply.status != 503;
+    let reply = patiently(|| ask(&masters, "POST", &path, known), known)?;
     if reply.status != 200 {
         bail!("{}", reply.body.trim());
     }
-    let group: Group = serde_json::from_str(&reply.body).context("the answer is no list of masters")?;
-    print!("{}", table(&group));
-    if group.leader.is_none() {
+    // Who was to go may be the one that is asked first.
+    let others: Vec<HostPort> = masters.iter().filter(|master| **master != changed).cloned().collect();
+    let masters = if change == "remove" && !others.is_empty() { &others } else { &masters };
+    let _ = patiently(|| group(masters), Group::is_led);
+    list(masters)
+}
+
+/// Tries until the outcome is good or no better one is to be expected.
+#[expect(clippy::disallowed_methods, reason = "no actor: it waits for the masters to settle")]
+fn patiently<T>(
+    mut attempt: impl FnMut() -> anyhow::Result<T>,
+    good: impl Fn(&T) -> bool,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + SETTLES;
+    loop {
+        match attempt() {
+            Ok(outcome) if good(&outcome) || Instant::now() > deadline => return Ok(outcome),
+            Ok(_) => {}
+            Err(error) if error.is::<NobodyThere>() || Instant::now() > deadline => return Err(error),
+            Err(_) => {}
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn group(masters: &[HostPort]) -> anyhow::Result<Group> {
+    let parsed = |reply: &Reply| serde_json::from_str::<Group>(&reply.body);
+    let led = |reply: &Reply| parsed(reply).is_ok_and(|group| group.leader.is_some());
+    let reply = ask(masters, "GET", "/master/masters", led)?;
+    if reply.status != 200 {
+        bail!("{}", reply.body.trim());
+    }
+    parsed(&reply).context("the answer is no list of masters")
+}
+
+fn list(masters: &[HostPort]) -> anyhow::Result<ExitCode> {
+    let group = patiently(|| group(masters), |group| group.leader.is_some() || group.waits.is_some())?;
+    if let Some(waits) = group.waits {
+        bail!("the master that was asked belongs to no group yet: {waits}");
+    }
+    let led = group.leader.is_some();
+    print!("{}", table(group));
+    if !led {
         bail!("nobody leads; a majority of these masters has to be up and to reach each other");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks one master after another, and goes where they send on to.
-fn ask(masters: &[HostPort], method: &str, path: &str) -> anyhow::Result<Reply> {
-    let mut failures = Vec::new();
+/// No master is up where one was said to be.
+#[derive(Debug, thiserror::Error)]
+#[error("no master answered: {}; --master says where masters are", .0.join("; "))]
+struct NobodyThere(Vec<String>);
+
+/// Asks one master after another, and goes where they send on to, until an answer is good. One that belongs to no
+/// group, or is cut off from it, knows less than others.
+fn ask(
+    masters: &[HostPort],
+    method: &str,
+    path: &str,
+    good: impl Fn(&Reply) -> bool,
+) -> anyhow::Result<Reply> {
+    let (mut failures, mut best) = (Vec::new(), None);
     for master in masters {
-        match follow(master, method, path) {
-            Ok(reply) => return Ok(reply),
+        match http::ask(master, method, path) {
+            Ok(reply) => match follow(master, reply, method) {
+                Ok(reply) if good(&reply) => return Ok(reply),
+                other => best = best.or(Some(other)),
+            },
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
-    bail!("no master answered: {}; --master says where masters are", failures.join("; "))
+    best.unwrap_or_else(|| Err(NobodyThere(failures).into()))
 }
 
-fn follow(master: &HostPort, method: &str, path: &str) -> anyhow::Result<Reply> {
-    let (mut at, mut path) = (master.clone(), path.to_owned());
+fn follow(master: &HostPort, mut reply: Reply, method: &str) -> anyhow::Result<Reply> {
+    let mut at = master.clone();
     for _ in 0..MAX_REDIRECTS {
-        let reply = http::ask(&at, method, &path)?;
         if reply.status != 307 {
             return Ok(reply);
         }
@@ -74,12 +149,14 @@ fn follow(master: &HostPort, method: &str, path: &str) -> anyhow::Result<Reply> 
             .strip_prefix("//")
             .and_then(|rest| rest.split_once('/'))
             .with_context(|| format!("{at} sends on to `{location}`, which names no master"))?;
-        (at, path) = (authority.parse()?, format!("/{below}"));
+        at = authority.parse()?;
+        reply = http::ask(&at, method, &format!("/{below}"))?;
     }
     bail!("{master} and others send on to each other; nobody leads yet")
 }
 
-fn table(group: &Group) -> String {
+fn table(mut group: Group) -> String {
+    group.masters.sort_by(|a, b| a.master.cmp(&b.master));
     let last = group.masters.iter().filter_map(|it| it.matched).max();
     let mut rows = vec![["MASTER", "ROLE", "BEHIND", "HEARD"].map(str::to_owned)];
     for member in &group.masters {
@@ -113,12 +190,12 @@ mod tests {
             {"master":"m3:5050","id":"3","voter":false,"leader":false}]}"#;
         let group: Group = serde_json::from_str(group).unwrap();
         assert_eq!(
-            table(&group),
+            table(group),
             "\
 MASTER                 ROLE     BEHIND  HEARD
 m1:5050                leader   0       -
-master-2.example:5050  standby  2       0.0 s ago
 m3:5050                joining  -       -
+master-2.example:5050  standby  2       0.0 s ago
 term 7
 "
         );

@@ -1,5 +1,7 @@
 //! What a master answers that does not lead, or may not act as leader; and who leads.
 
+use std::net::SocketAddr;
+
 use api::v1::MasterInfo;
 use libprocess::Context;
 use libprocess::http::{Request, Response, StatusCode};
@@ -73,7 +75,7 @@ pub(crate) fn write_leader(object: &mut Object<'_>, info: &MasterInfo) {
     leader.end();
 }
 
-fn redirect(location: &str) -> Response {
+pub(crate) fn redirect(location: &str) -> Response {
     Response::new(StatusCode::TEMPORARY_REDIRECT).header("Location", location)
 }
 
@@ -82,6 +84,11 @@ fn authority(leader: &MasterInfo) -> String {
     let (hostname, port) = (leader.hostname(), leader.port);
     // A literal IPv6 address.
     if hostname.contains(':') { format!("//[{hostname}]:{port}") } else { format!("//{hostname}:{port}") }
+}
+
+/// The same request, to the master at that address.
+pub(crate) fn authority_and(address: SocketAddr, request: &Request) -> String {
+    format!("//{address}{}", path_and_query(request))
 }
 
 /// As the request was sent, with `/master` before it if it came without: requests get here under either name.
