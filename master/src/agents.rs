@@ -158,7 +158,7 @@ pub struct Agents {
     /// Declared gone, and when; the oldest first.
     pub gone: ByAge<Time>,
     /// What operators decided about agents, registered or not.
-    pub orders: BTreeMap<AgentId, Orders>,
+    pub orders: OrdMap<AgentId, Orders>,
     /// Which tasks were on a lost agent.
     pub unreachable_tasks: BTreeMap<AgentId, BTreeSet<(FrameworkId, TaskId)>>,
     removed: IndexSet<AgentId>,

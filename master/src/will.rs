@@ -47,19 +47,9 @@ impl Cluster {
                     self.allocator(AllocatorCall::UpdateQuota { role: config.role, quota });
                 }
             }
-            Kind::StartMaintenance(machines) => {
-                let down: Vec<_> = machines.ids.iter().map(MachineKey::of).collect();
-                let on = |agent: &crate::agents::Agent| down.contains(&agent.machine());
-                let agents = self.agents.registered.values().filter(|agent| on(agent));
-                let agents: Vec<_> = agents.map(|agent| (agent.id.clone(), agent.pid.clone())).collect();
-                for (id, pid) in agents {
-                    let message = Some(DOWN.to_owned());
-                    self.send(&pid, AgentMessage::Shutdown(ShutdownMessage { message }));
-                    self.remove_agent(
-                        &id,
-                        "its machine is down",
-                        "master/slave_removals/reason_unregistered",
-                    );
+            Kind::StartMaintenance(_) => {
+                for id in self.agents.registered.keys().cloned().collect::<Vec<_>>() {
+                    self.turn_away_if_down(&id);
                 }
             }
             Kind::UpdateSchedule(_) | Kind::StopMaintenance(_) => self.follow_schedule(),
@@ -78,6 +68,15 @@ impl Cluster {
         for (id, planned) in changed {
             self.set_unavailability(&id, planned);
         }
+    }
+
+    /// An agent whose machine is down ends; also one that was let in while the registry wrote that it is.
+    pub(crate) fn turn_away_if_down(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get(id).filter(|agent| self.is_down(&agent.machine())) else { return };
+        let pid = agent.pid.clone();
+        let message = Some(DOWN.to_owned());
+        self.send(&pid, AgentMessage::Shutdown(ShutdownMessage { message }));
+        self.remove_agent(id, "its machine is down", "master/slave_removals/reason_unregistered");
     }
 
     /// Whether a machine was taken down: its agents are not let in.

@@ -91,11 +91,13 @@ impl Cluster {
             return self.shut_down(&returning.pid, GONE);
         }
         self.count("master/slave_reregistrations");
-        if self.agents.get(&returning.id).is_some() {
+        let id = returning.id.clone();
+        if self.agents.get(&id).is_some() {
             self.agent_still_here(returning);
         } else {
             self.agent_reappears(returning);
         }
+        self.turn_away_if_down(&id);
     }
 
     /// An agent the master has not had, or had given up: everything on it is news.

@@ -112,6 +112,7 @@ impl Cluster {
         self.add_agent(agent, Vec::new(), Vec::new());
         let message = self.registered_message(&id);
         self.send(&pid, message);
+        self.turn_away_if_down(&id);
     }
 
     pub(crate) fn new_agent(

@@ -176,7 +176,9 @@ fn agent_fields(slave: &mut Object<'_>, agent: &Agent, snapshot: &Snapshot) {
     reserved.end();
     slave.serialize("unreserved_resources", &Classic(&agent.total.unreserved()));
     slave.serialize("active", &agent.active);
-    slave.serialize("deactivated", &false);
+    let orders = snapshot.orders.get(&agent.id).copied().unwrap_or_default();
+    slave.serialize("deactivated", &orders.deactivated);
+    slave.optional("drain_info", orders.drain.as_ref());
     slave.field("version", &agent.version);
     let mut capabilities = slave.array("capabilities");
     for capability in &agent.capability_list {

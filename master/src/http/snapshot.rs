@@ -11,6 +11,7 @@ use crate::actor::Master;
 use crate::agents::Agent;
 use crate::frameworks::Framework;
 use crate::offers::Offers;
+use crate::registry::Orders;
 
 /// The state at one moment.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(crate) struct Snapshot {
     pub(crate) completed: Vector<Arc<Framework>>,
     pub(crate) agents: OrdMap<AgentId, Arc<Agent>>,
     pub(crate) recovered: OrdMap<AgentId, Arc<AgentInfo>>,
+    pub(crate) orders: OrdMap<AgentId, Orders>,
     pub(crate) offers: Offers,
     pub(crate) n_unreachable: usize,
 }
@@ -41,6 +43,7 @@ impl Snapshot {
             completed: cluster.frameworks.completed.clone(),
             agents: cluster.agents.registered.clone(),
             recovered: cluster.agents.recovered.clone(),
+            orders: cluster.agents.orders.clone(),
             offers: cluster.offers.clone(),
             n_unreachable: cluster.agents.unreachable.len(),
         }

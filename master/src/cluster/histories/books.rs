@@ -131,9 +131,16 @@ impl History {
         assert_eq!(known, admitted, "what is registered or expected is what the registry holds");
         assert!(agents.unreachable.keys().eq(self.registry.unreachable().map(|(id, _)| id)));
         assert!(agents.gone.keys().eq(self.registry.gone().map(|(id, _)| id)));
-        let orders: BTreeMap<_, _> =
+        let orders: imbl::OrdMap<_, _> =
             self.registry.orders().map(|(id, orders)| (id.clone(), orders)).collect();
         assert_eq!(agents.orders, orders, "what operators ordered");
+        let will = self.registry.without_agents();
+        assert_eq!(self.cluster.will.schedule(), will.schedule());
+        assert_eq!(self.cluster.will.weights(), will.weights());
+        assert!(self.cluster.will.machines().eq(will.machines()));
+        let down =
+            self.cluster.agents.registered.values().find(|agent| self.cluster.is_down(&agent.machine()));
+        assert!(down.is_none(), "the machine of {:?} is down", down.map(|agent| &agent.id));
         for id in agents.registered.keys() {
             assert!(!agents.is_changing(id), "nothing is written of agent {id}");
         }

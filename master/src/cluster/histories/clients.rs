@@ -95,8 +95,17 @@ impl History {
     }
 
     pub(super) fn subscribe(&mut self, id: Option<FrameworkId>, checkpoint: bool) {
-        let new =
-            || FrameworkInfo { failover_timeout: Some(5.0), checkpoint: Some(checkpoint), ..framework() };
+        let aware = framework_info::Capability {
+            r#type: Some(framework_info::capability::Type::PartitionAware.into()),
+        };
+        // Every other one.
+        let capabilities = if self.n_streams.is_multiple_of(2) { vec![aware] } else { vec![] };
+        let new = || FrameworkInfo {
+            failover_timeout: Some(5.0),
+            checkpoint: Some(checkpoint),
+            capabilities: capabilities.clone(),
+            ..framework()
+        };
         let known = id.as_ref().and_then(|id| self.clients.get(id));
         let info = known.map_or_else(new, |client| client.info.clone());
         let info = FrameworkInfo { id, ..info };

@@ -7,6 +7,8 @@ impl History {
     pub(super) fn heal(&mut self) {
         self.slow = false;
         self.settle();
+        self.happen(Event::MachineDown { down: false });
+        self.settle();
         for id in self.clients.keys().cloned().collect::<Vec<_>>() {
             if !self.is_connected(&id) && !self.cluster.frameworks.is_completed(&id) {
                 self.subscribe(Some(id), true);

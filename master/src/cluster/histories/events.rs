@@ -1,6 +1,14 @@
 //! What can happen.
 
+use api::v1::maintenance::{Schedule, Window};
+use api::v1::{MachineId, WeightInfo};
+
 use super::*;
+use crate::registry::{Kind, Machines, Weights};
+
+fn machine() -> MachineId {
+    MachineId { hostname: Some("h".into()), ip: Some("10.0.0.1".into()) }
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Event {
@@ -105,6 +113,16 @@ pub(super) enum Event {
     Reactivate {
         agent: u8,
     },
+    /// All agents are on one machine.
+    Schedule {
+        planned: bool,
+    },
+    MachineDown {
+        down: bool,
+    },
+    Weigh {
+        weight: u8,
+    },
 }
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
@@ -127,6 +145,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => (n(), any::<bool>()).prop_map(|(agent, mark_gone)| Event::Drain { agent, mark_gone }),
         1 => n().prop_map(|agent| Event::Deactivate { agent }),
         2 => n().prop_map(|agent| Event::Reactivate { agent }),
+        1 => any::<bool>().prop_map(|planned| Event::Schedule { planned }),
+        1 => any::<bool>().prop_map(|down| Event::MachineDown { down }),
+        1 => (0..3u8).prop_map(|weight| Event::Weigh { weight }),
         2 => (n(), proptest::option::of(0..2i64)).prop_map(|(agent, start)| Event::Plan { agent, start }),
     ];
     let frameworks = prop_oneof![
@@ -306,6 +327,26 @@ impl History {
                 if let Some(id) = self.any_agent(agent) {
                     drop(self.cluster.deactivate_agent(&id));
                 }
+            }
+            Event::Schedule { planned } => {
+                let window = Window {
+                    machine_ids: vec![machine()],
+                    unavailability: unavailability(i64::from(self.now)),
+                };
+                let windows = if planned { vec![window] } else { vec![] };
+                self.cluster.decide(Kind::UpdateSchedule(Schedule { windows }));
+            }
+            Event::MachineDown { down } => {
+                let machines = Machines { ids: vec![machine()] };
+                self.cluster.decide(if down {
+                    Kind::StartMaintenance(machines)
+                } else {
+                    Kind::StopMaintenance(machines)
+                });
+            }
+            Event::Weigh { weight } => {
+                let weights = vec![WeightInfo { role: Some("*".into()), weight: weight.into() }];
+                self.cluster.decide(Kind::UpdateWeights(Weights { weights }));
             }
             Event::Reactivate { agent } => {
                 if let Some(id) = self.any_agent(agent) {

@@ -160,11 +160,22 @@ impl History {
             ..Default::default()
         };
         let (version, agent_capabilities) = (Some("1.11.0".to_owned()), agent_capabilities());
+        let runs_here = |id: &FrameworkId| host.tasks.values().any(|task| task.framework_id == *id);
         let message = ReregisterSlaveMessage {
             slave,
+            completed_frameworks: host
+                .frameworks
+                .iter()
+                .filter(|(id, _)| !runs_here(id))
+                .map(|(id, info)| archive::Framework {
+                    framework_info: FrameworkInfo { id: Some(id.clone()), ..info.clone() },
+                    ..Default::default()
+                })
+                .collect(),
             frameworks: host
                 .frameworks
                 .iter()
+                .filter(|(id, _)| runs_here(id))
                 .map(|(id, info)| FrameworkInfo { id: Some(id.clone()), ..info.clone() })
                 .collect(),
             tasks: host.tasks.values().cloned().collect(),

@@ -13,6 +13,7 @@ use api::resources::Resources;
 use api::v1::scheduler::{Call, call};
 use api::v1::{
     AgentId, AgentInfo, DrainConfig, FrameworkId, FrameworkInfo, Task, TaskId, TaskState, TaskStatus,
+    framework_info,
 };
 use libprocess::{Time, Upid};
 use proptest::prelude::*;

@@ -460,21 +460,51 @@ fn weights_of_the_flag_hold_when_the_registry_has_none() {
     assert_eq!(second.registry.weights(), Ok(vec![weight("a", 2.0)]), "the registry's replace the flag's");
 }
 
+/// The machine of all agents, and that it is going to be away.
+fn plan() -> (api::v1::MachineId, Kind) {
+    let id = r#"{"hostname": "HOST", "ip": "10.0.0.1"}"#;
+    let json = format!(
+        r#"{{"windows": [{{"machine_ids": [{id}], "unavailability": {{"start": {{"nanoseconds": 7}}}}}}]}}"#
+    );
+    let schedule = api::json::from_slice(json.as_bytes()).unwrap();
+    (api::json::from_slice(id.as_bytes()).unwrap(), Kind::UpdateSchedule(schedule))
+}
+
+#[test]
+fn an_agent_that_is_let_in_while_its_machine_goes_down_ends() {
+    let mut world = World::new();
+    let (machine, schedule) = plan();
+    world.cluster.decide(schedule);
+    world.settle();
+    world.cluster.decide(Kind::StartMaintenance(Machines { ids: vec![machine] }));
+    world.agent(1, "cpus:1");
+    assert_eq!((world.cluster.agents.registered.len(), world.registry.admitted().count()), (0, 0));
+    world.expect(expect![[r#"
+        agent at 1
+          unavailable from Some(7)
+        -> agent registered S0
+        -> agent shut down: Operator initiated 'Machine DOWN'
+    "#]]);
+}
+
+#[test]
+fn an_address_is_its_latest_agents_however_long_the_registry_takes() {
+    let mut world = World::new();
+    world.agent(1, "cpus:1");
+    world.cluster.mark_unreachable(&id("S0").into(), "test");
+    world.settle();
+    // It comes back, and ends at once; another one begins there.
+    world.cluster.reregister_agent(&pid(1), returning("S0", vec![]));
+    world.agent(1, "cpus:1");
+    let left: Vec<_> = world.registry.admitted().map(|(id, _)| tail(&id.value).to_owned()).collect();
+    assert_eq!(left, ["S1"]);
+}
+
 #[test]
 fn machines_stay_down_and_planned() {
     let mut old = World::new();
     old.agent(1, "cpus:1");
-    let plan = |ip: &str| {
-        let id = format!(r#"{{"hostname": "HOST", "ip": "{ip}"}}"#);
-        let json = format!(
-            r#"{{"windows": [{{"machine_ids": [{id}], "unavailability": {{"start": {{"nanoseconds": 7}}}}}}]}}"#
-        );
-        (
-            api::json::from_slice(id.as_bytes()).unwrap(),
-            Kind::UpdateSchedule(api::json::from_slice(json.as_bytes()).unwrap()),
-        )
-    };
-    let (machine, schedule) = plan("10.0.0.1");
+    let (machine, schedule) = plan();
     old.cluster.decide(schedule);
     old.settle();
     assert_eq!(old.cluster.agents.get(&id("S0").into()).unwrap().unavailability, Some(unavailability(7)));

@@ -70,6 +70,7 @@ fn snapshot(n_agents: usize, n_tasks: usize) -> Snapshot {
         completed: Vector::new(),
         agents: (0..n_agents).map(agent).map(|it| (it.id.clone(), it)).collect(),
         recovered: OrdMap::new(),
+        orders: OrdMap::new(),
         offers: OrdMap::new(),
         n_unreachable: 0,
     }
