@@ -310,6 +310,8 @@ fn a_leader_that_was_stopped_does_nothing_before_it_has_heard_how_things_stand()
         // From its first moment on; with everything that came while it was stopped still before it.
         for _ in 0..200 {
             assert_eq!(world.serving(), [second], "seed {seed}");
+            let told = world.get(first, "/redirect").unwrap();
+            assert_ne!(location(&told), format!("//10.0.0.{}:5050", first + 1), "it names itself");
         }
         world.until("it knows who leads", |world| {
             world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
@@ -335,6 +337,9 @@ fn a_leader_whose_lease_has_run_out_waits_and_goes_on_as_the_same() {
         let response = world.get(first, "/state").unwrap();
         assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(text(&response), "No leader elected");
+        for path in ["/redirect", "/leader"] {
+            assert_eq!(world.status(first, path), Some(StatusCode::SERVICE_UNAVAILABLE), "{path}");
+        }
         // An agent that ends meanwhile is not given up by a master that may not act.
         let gone = world.agents[0].1.clone();
         world.sim.inject_exited(gone.upid(), &master);

@@ -42,21 +42,30 @@ impl Master {
         self.known.leader.as_ref().filter(|leader| leader.pid != own.pid)
     }
 
+    /// The same for those outside: this master names itself only while it may act. One that was stopped for a while
+    /// may have a successor.
+    fn leader_told(&mut self, ctx: &mut Context<Self>) -> Option<&MasterInfo> {
+        if self.is_elected() && !self.may_act(ctx) {
+            return None;
+        }
+        self.leader_known()
+    }
+
     /// `/redirect`: to the leader, be it this one.
-    pub(crate) fn redirect(&mut self, request: Request, _: &mut Context<Self>) -> Response {
+    pub(crate) fn redirect(&mut self, request: Request, ctx: &mut Context<Self>) -> Response {
         if !request.rest.is_empty() {
             return Response::text(StatusCode::NOT_FOUND, "404 Not Found.");
         }
-        self.leader_known().map_or_else(no_leader, |leader| redirect(&authority(leader)))
+        self.leader_told(ctx).map_or_else(no_leader, |leader| redirect(&authority(leader)))
     }
 
     /// `/leader`: who leads, in which term, and all masters.
-    pub(crate) fn leader(&mut self, request: Request, _: &mut Context<Self>) -> Response {
-        let Some(leader) = self.leader_known() else { return no_leader() };
+    pub(crate) fn leader(&mut self, request: Request, ctx: &mut Context<Self>) -> Response {
+        let Some(leader) = self.leader_told(ctx).cloned() else { return no_leader() };
         let mut out = Vec::new();
         let mut object = Object::new(&mut out);
         object.field("leader", leader.pid());
-        write_leader(&mut object, leader);
+        write_leader(&mut object, &leader);
         object.serialize("term", &self.known.term);
         object.serialize("masters", &self.known.masters);
         object.end();
