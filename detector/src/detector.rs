@@ -135,6 +135,7 @@ impl Detector {
                     }
                     (self.told)(leader, spread);
                 }
+                Step::Again(leader, spread) => (self.told)(Some(leader), spread),
             }
         }
         if let Some(earlier) = self.wake.take() {

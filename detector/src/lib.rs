@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of Mesos's messages: a leader is an address and a name.
 
+mod contact;
 mod detector;
 mod host_port;
 mod masters;

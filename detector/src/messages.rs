@@ -13,6 +13,8 @@ pub struct WatchLeader {}
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Message)]
 #[message(name = "mesos.LeaderIs")]
 pub struct LeaderIs {
+    /// Whoever says so, as it calls itself: the same node may be reached by other addresses, too.
+    pub contender: Upid,
     /// Terms only grow: of two answers the one of the higher term is newer. Within a term there is one leader.
     pub term: u64,
     /// `None` while nobody is known to lead.

@@ -10,14 +10,9 @@ use std::time::Duration;
 use libprocess::{Time, Upid};
 use rand::Rng;
 
+use crate::contact::{Answer, Contact, FIRST_ANSWER, Phase, doubled};
 use crate::{CONTENDER, HostPort, Leader, LeaderIs, MAX_MASTERS};
 
-/// How soon a lost link is tried again, at first; it doubles with each failure.
-const RETRY_MIN: Duration = Duration::from_millis(100);
-/// And at the longest: a master that comes back is not kept waiting for longer.
-const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How long the first answer may take, before a lone master is taken to be one that answers no such question.
-const FIRST_ANSWER: Duration = Duration::from_millis(500);
 /// Questions that are not answered are asked ever more rarely, but at least so often.
 const UNANSWERED_MAX: Duration = Duration::from_secs(15);
 /// How often somebody who has answered is asked again, lest a lost message stay lost. Each of tens of thousands
@@ -38,42 +33,10 @@ pub(crate) enum Step {
     Resolve(HostPort),
     /// Link to this process and ask it who leads.
     Ask(Upid),
-    /// Tell the owner who leads, or that the leader is there again. Over how long to spread registrations comes
-    /// with it.
+    /// Tell the owner who leads. Over how long to spread registrations comes with it.
     Tell(Option<Leader>, Duration),
-}
-
-struct Contact {
-    host: HostPort,
-    phase: Phase,
-    /// Attempts in a row that came to nothing.
-    failures: u32,
-    /// Whether it was lost or silent since it answered last.
-    missed: bool,
-    answer: Option<Answer>,
-}
-
-enum Phase {
-    Resolving,
-    /// It was lost, or not found: until when to wait.
-    Waiting(Time),
-    Linked {
-        /// The contender under the address by which it was reached.
-        target: Upid,
-        /// The contender as it calls itself, once it has spoken: it may advertise another address.
-        own: Option<Upid>,
-        ask_at: Time,
-        unanswered: u32,
-    },
-}
-
-struct Answer {
-    term: u64,
-    leader: Option<Leader>,
-    spread: Duration,
-    masters: Vec<HostPort>,
-    /// Counts answers: of two the later one is newer.
-    number: u64,
+    /// Tell the owner that the leader is there again.
+    Again(Leader, Duration),
 }
 
 /// The state machine. Each event may leave steps, to be taken with [`Search::take_steps`].
@@ -149,14 +112,7 @@ impl Search {
         for host in hosts {
             let known = self.contacts.iter().any(|contact| contact.host == *host);
             if !known && self.contacts.len() < MAX_MASTERS {
-                let phase = Phase::Waiting(now);
-                self.contacts.push(Contact {
-                    host: host.clone(),
-                    phase,
-                    failures: 0,
-                    missed: false,
-                    answer: None,
-                });
+                self.contacts.push(Contact::new(host.clone(), now));
             }
         }
     }
@@ -193,39 +149,41 @@ impl Search {
 
     /// A contender has answered, or has news. Others than those that were asked are not listened to.
     pub(crate) fn answered(&mut self, from: &Upid, message: LeaderIs, now: Time, rng: &mut impl Rng) {
-        let (n, masters) = (self.n_answers + 1, hosts(&message.masters));
-        let leader = match message.leader.map(by_name) {
-            Some(None) => return,
-            Some(leader) => leader,
-            None => None,
-        };
-        let Some(first) = self.who_is(from) else { return };
-        self.n_answers = n;
+        let who = self.who_is(from);
+        let (Some(leader), false) = (checked(message.leader), who.is_empty()) else { return };
+        let contender = Upid::new(CONTENDER, message.contender.address());
+        let masters = hosts(&message.masters);
+        self.n_answers += 1;
         self.heard = true;
         self.lone = None;
         let mut missed = false;
-        for index in first..self.contacts.len() {
+        for index in who {
             let contact = &mut self.contacts[index];
-            let Phase::Linked { target, own, ask_at, unanswered } = &mut contact.phase else { continue };
-            if index == first {
-                *own = Some(from.clone());
-            } else if target != from && own.as_ref() != Some(from) {
-                continue;
-            }
-            *unanswered = 0;
-            *ask_at = now + ASK_AGAIN.mul_f64(rng.random_range(0.75..=1.25));
-            contact.failures = 0;
             missed |= std::mem::take(&mut contact.missed);
             contact.answer = Some(Answer {
                 term: message.term,
                 leader: leader.clone(),
                 spread: Duration::from_millis(message.spread_ms),
                 masters: masters.clone(),
-                number: n,
+                number: self.n_answers,
             });
+            let Phase::Linked { target, own, ask_at, unanswered } = &mut contact.phase else { continue };
+            *own = Some(contender.clone());
+            if *target != contender && contact.unreachable.as_ref() != Some(&contender) {
+                // By the address it advertises, as whoever registers there will reach it: of two connections
+                // between two nodes, by two addresses, the other side keeps one.
+                *target = contender.clone();
+                *ask_at = now + FIRST_ANSWER;
+                *unanswered = 1;
+                self.steps.push(Step::Ask(contender.clone()));
+            } else {
+                *ask_at = now + ASK_AGAIN.mul_f64(rng.random_range(0.75..=1.25));
+                *unanswered = 0;
+                contact.failures = 0;
+            }
         }
         if !self.conclude(now) && missed {
-            self.tell_of_return(from.address());
+            self.tell_of_return(contender.address());
         }
         self.keep_company(now, rng);
     }
@@ -234,23 +192,30 @@ impl Search {
     fn tell_of_return(&mut self, node: SocketAddr) {
         let leader = self.told.as_ref().filter(|leader| leader.pid.address() == node);
         if let Some(leader) = leader {
-            self.steps.push(Step::Tell(Some(leader.clone()), self.spread));
+            self.steps.push(Step::Again(leader.clone(), self.spread));
         }
     }
 
-    /// The first contact that `from` is. One that has not spoken yet may call itself by another address than the one
-    /// by which it was reached; its port has to do.
-    fn who_is(&self, from: &Upid) -> Option<usize> {
-        let position = |is: &dyn Fn(&Upid, Option<&Upid>) -> bool| {
-            self.contacts.iter().position(|contact| match &contact.phase {
-                Phase::Linked { target, own, .. } => is(target, own.as_ref()),
-                _ => false,
-            })
+    /// The contacts that `from` is: a node may have several names. One that has not spoken yet may do so from another
+    /// address than the one by which it was reached; its port has to do.
+    fn who_is(&self, from: &Upid) -> Vec<usize> {
+        if from.id() != CONTENDER {
+            return Vec::new();
+        }
+        let which = |is: &dyn Fn(&Upid, Option<&Upid>) -> bool| -> Vec<usize> {
+            let linked = self.contacts.iter().enumerate().filter_map(|(n, contact)| match &contact.phase {
+                Phase::Linked { target, own, .. } if is(target, own.as_ref()) => Some(n),
+                _ => None,
+            });
+            linked.collect()
         };
         let port = from.address().port();
-        position(&|target, own| own == Some(from) || target == from)
-            .or_else(|| position(&|target, own| own.is_none() && target.address().port() == port))
-            .filter(|_| from.id() == CONTENDER)
+        let mut who = which(&|target, own| own == Some(from) || target == from);
+        if who.is_empty() {
+            who = which(&|target, own| own.is_none() && target.address().port() == port);
+            who.truncate(1);
+        }
+        who
     }
 
     /// Contacts are those listed, and those that gave the newest answers or are spoken of there.
@@ -349,35 +314,13 @@ impl Search {
 /// The id of a master's process, where nobody says what it is.
 const MASTER: &str = "master";
 
-impl Contact {
-    fn link(&mut self, address: SocketAddr, now: Time) -> Step {
-        let target = Upid::new(CONTENDER, address);
-        let ask_at = now + FIRST_ANSWER;
-        self.phase = Phase::Linked { target: target.clone(), own: None, ask_at, unanswered: 1 };
-        Step::Ask(target)
-    }
-
-    /// Nothing came of it: what it said no longer stands, and it is tried again.
-    fn wait(&mut self, now: Time, rng: &mut impl Rng) {
-        let wait = doubled(RETRY_MIN, self.failures, RETRY_MAX);
-        self.failures = self.failures.saturating_add(1);
-        self.answer = None;
-        self.missed = true;
-        self.phase = Phase::Waiting(now + wait.mul_f64(rng.random_range(0.5..=1.0)));
-    }
-}
-
-/// `first`, doubled so many times, but at most `most`.
-fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
-    first.saturating_mul(2u32.saturating_pow(times.min(31))).min(most)
-}
-
-/// A reference by name: one handed out on this very node would mean one life of the process. `None` when it is of
-/// a size that no master has.
-fn by_name(leader: Leader) -> Option<Leader> {
+/// A leader by name: a reference handed out on this very node would mean one life of the process. `None` when it is
+/// of a size that no master has.
+fn checked(leader: Option<Leader>) -> Option<Option<Leader>> {
+    let Some(leader) = leader else { return Some(None) };
     let pid = Upid::new(leader.pid.id(), leader.pid.address());
     let fits = [pid.id(), &leader.id, &leader.hostname].iter().all(|name| name.len() <= MAX_NAME);
-    fits.then_some(Leader { pid, ..leader })
+    fits.then_some(Some(Leader { pid, ..leader }))
 }
 
 fn hosts(masters: &[String]) -> Vec<HostPort> {

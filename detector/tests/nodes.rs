@@ -99,3 +99,28 @@ fn a_lone_master_without_a_contender_is_its_own_announcement() {
     let watched = Watched(home.spawn("owner(2)", Owner::of("127.0.0.1:1")).unwrap());
     watched.follows(Some(""));
 }
+
+#[test]
+fn a_master_that_advertises_another_address_is_followed_by_that() {
+    let home = node();
+    let port = {
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let advertised = std::net::SocketAddr::from(([127, 0, 0, 2], port));
+    let master = Node::builder().listen(format!("0.0.0.0:{port}")).advertise(advertised).start().unwrap();
+    let mut contender = FakeContender::saying(1, leader(advertised, "one"));
+    contender.masters = vec![advertised.to_string()];
+    let contender = master.spawn("contender", contender).unwrap();
+    let watched = Watched::new(&home, &format!("127.0.0.1:{port}"));
+    watched.follows(Some("one"));
+    let asked = || contender.dispatch(|it, _| (it.asked, it.watchers.len())).wait(DEADLINE).unwrap();
+    // Under that address, too, twice: as the one that was reached, and as the one it speaks of itself.
+    let begin = Instant::now();
+    while asked() != (3, 1) {
+        assert!(begin.elapsed() < DEADLINE, "{:?}", asked());
+    }
+    // The other side ends the first one. Nothing follows from that.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((asked(), watched.told().len()), ((3, 1), 1));
+}

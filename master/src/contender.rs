@@ -224,7 +224,7 @@ impl Contender {
         });
     }
 
-    fn leader_is(&self) -> LeaderIs {
+    fn leader_is(&self, ctx: &Context<Self>) -> LeaderIs {
         let Standing { term, leader, masters, .. } = &self.standing;
         let own = |leader: &&MasterInfo| leader.pid == self.info.pid;
         // What the registry says of this node is true of the life it was written by, while that reigns.
@@ -233,11 +233,17 @@ impl Contender {
             let pid = Upid::parse_ip(leader.pid())?;
             Some(Leader { pid, id: leader.id.clone(), hostname: leader.hostname().to_owned() })
         });
-        LeaderIs { term: *term, leader, masters: masters.clone(), spread_ms: spread(self.n_agents) }
+        LeaderIs {
+            contender: ctx.upid().clone(),
+            term: *term,
+            leader,
+            masters: masters.clone(),
+            spread_ms: spread(self.n_agents),
+        }
     }
 
     fn say(&mut self, ctx: &mut Context<Self>) {
-        let saying = self.leader_is();
+        let saying = self.leader_is(ctx);
         let news = self.said.as_ref().is_none_or(|said| {
             // How many agents there are is not worth a message to each of them.
             LeaderIs { spread_ms: 0, ..said.clone() } != LeaderIs { spread_ms: 0, ..saying.clone() }
@@ -261,7 +267,7 @@ impl Contender {
             ctx.link(from);
             self.watchers.insert(from.clone());
         }
-        ctx.reply(self.leader_is());
+        ctx.reply(self.leader_is(ctx));
     }
 
     /// Ends this master's service. Its registrar goes too: a group must not be led by a member without a master.

@@ -24,19 +24,25 @@ impl FakeContender {
     pub fn says(&mut self, term: u64, leader: Option<Leader>, ctx: &mut Context<Self>) {
         (self.term, self.leader) = (term, leader);
         for watcher in &self.watchers {
-            ctx.send(watcher, self.answer());
+            ctx.send(watcher, self.answer(ctx));
         }
     }
 
-    fn answer(&self) -> LeaderIs {
-        LeaderIs { term: self.term, leader: self.leader.clone(), masters: self.masters.clone(), spread_ms: 0 }
+    fn answer(&self, ctx: &Context<Self>) -> LeaderIs {
+        LeaderIs {
+            contender: ctx.upid().clone(),
+            term: self.term,
+            leader: self.leader.clone(),
+            masters: self.masters.clone(),
+            spread_ms: 0,
+        }
     }
 
     fn watch(&mut self, from: &Upid, _: WatchLeader, ctx: &mut Context<Self>) {
         self.asked += 1;
         self.watchers.insert(from.clone());
         ctx.link(from);
-        ctx.send(from, self.answer());
+        ctx.send(from, self.answer(ctx));
     }
 }
 
