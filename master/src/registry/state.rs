@@ -508,6 +508,39 @@ mod tests {
         assert!(long.len() < 510 && long.ends_with("ä..."), "{}", long.len());
     }
 
+    /// The shortest of some rounds of agents that are lost and return, with a reader at each step.
+    #[allow(clippy::disallowed_methods)] // What is measured is this machine.
+    fn round(n_agents: usize) -> std::time::Duration {
+        let slaves =
+            (0..n_agents).map(|n| Slave { info: agent(&format!("a{n}")), ..Slave::default() }).collect();
+        let proto = RegistryProto { slaves: Some(Slaves { slaves }), ..RegistryProto::default() };
+        let mut registry = Registry::from_proto(proto).unwrap();
+        let rounds = (0..5).map(|_| {
+            let began = std::time::Instant::now();
+            for n in 0..200 {
+                let (name, reader) = (format!("a{n}"), registry.clone());
+                registry.apply(&Kind::MarkUnreachable(marked(&name, n)).into()).unwrap();
+                registry.apply(&Kind::DeactivateAgent(id(&name)).into()).unwrap();
+                drop(reader);
+            }
+            for n in 0..200 {
+                let (name, reader) = (format!("a{n}"), registry.clone());
+                registry.apply(&Kind::MarkReachable(agent(&name)).into()).unwrap();
+                registry.apply(&Kind::ReactivateAgent(id(&name)).into()).unwrap();
+                drop(reader);
+            }
+            began.elapsed()
+        });
+        rounds.min().unwrap()
+    }
+
+    #[test]
+    fn an_operation_costs_what_it_touches_not_what_there_is() {
+        let (few, many) = (round(500), round(50_000));
+        // A hundred times as many agents; the trees are deeper by a level or two.
+        assert!(many < 20 * few, "{few:?} with few agents, {many:?} with many");
+    }
+
     #[test]
     fn an_operation_of_a_newer_master_is_refused_by_name() {
         assert_eq!(Registry::default().apply(&Operation::default()), Err(Refused::UnknownKind));

@@ -131,6 +131,15 @@ impl World {
                     }
                     Effect::Delay { then, .. } => self.waits.push(then),
                     Effect::Count(name) => *self.counts.entry(name.into_owned()).or_default() += 1,
+                    Effect::Allocator(AllocatorCall::UpdateQuota { role, quota }) => {
+                        let Quota { guarantees, limits } = quota;
+                        self.log.push_str(&format!("  quota of {role}: {guarantees} to {limits}\n"));
+                    }
+                    Effect::Allocator(AllocatorCall::UpdateWeights(weights)) => {
+                        let one = |it: &WeightInfo| format!("{}={}", it.role(), it.weight);
+                        let weights: Vec<_> = weights.iter().map(one).collect();
+                        self.log.push_str(&format!("  weights {}\n", weights.join(",")));
+                    }
                     Effect::Allocator(AllocatorCall::DeactivateAgent(id)) => {
                         self.log.push_str(&format!("  deactivated {}\n", tail(&id.value)));
                     }

@@ -3,6 +3,48 @@
 use super::*;
 
 #[test]
+fn quotas_and_weights_hold_when_the_registry_holds_them() {
+    let mut world = World::new();
+    world.stream(framework()).agent(1, "cpus:4;mem:1024").offer("S0", "cpus:4;mem:1024");
+    world.log.clear();
+    let quota = |json: &str| {
+        let configs = vec![api::json::from_slice(json.as_bytes()).unwrap()];
+        Kind::UpdateQuota(crate::registry::Quotas { configs })
+    };
+    let weight = |role: &str, weight| {
+        Kind::UpdateWeights(Weights { weights: vec![WeightInfo { role: Some(role.into()), weight }] })
+    };
+    for kind in [
+        quota(r#"{"role": "r", "guarantees": {"cpus": {"value": 1}}, "limits": {"cpus": {"value": 2}}}"#),
+        quota(r#"{"role": "r", "guarantees": {"cpus": {"value": 3}}, "limits": {"cpus": {"value": 2}}}"#),
+        quota(r#"{"role": "r"}"#),
+        weight("unused", 2.0),
+        weight("unused", -2.0),
+        // What is offered was shared by the old weights.
+        weight("*", 2.0),
+    ] {
+        world.log.push_str("decide\n");
+        world.cluster.decide(kind);
+        world.settle();
+        assert_eq!(world.cluster.will, world.registry.without_agents());
+    }
+    world.expect(expect![[r#"
+        decide
+          quota of r: cpus:1 to cpus:2
+        decide
+        decide
+          quota of r: {} to {}
+        decide
+          weights unused=2
+        decide
+        decide
+          weights *=2
+        -> framework rescind O0
+          recovered offered cpus:4; mem:1024
+    "#]]);
+}
+
+#[test]
 fn declined_and_unused_resources_go_back_under_a_filter() {
     let mut world = World::new();
     world.stream(framework()).agent(1, "cpus:4;mem:1024").offer("S0", "cpus:4;mem:1024");
