@@ -102,6 +102,11 @@ impl Contender {
         matches!(self.life, Life::Reign(_))
     }
 
+    /// How many wait to hear who leads.
+    pub fn n_watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
     /// How things stood when they changed last.
     pub fn standing(&self) -> &Standing {
         &self.standing

@@ -96,6 +96,12 @@ pub fn prepare_with(
 ) -> Result<Prepared, StartError> {
     let rules = flags.rules()?;
     let founding = flags.founding(address)?;
+    if matches!(storage, Storage::Memory) && flags.masters.len() > 1 {
+        // It comes back as nobody, and so breaks no promise; but a majority that restarts has lost the registry.
+        tracing::warn!(
+            "with its registry in memory, a master that restarts has to be added to its group again"
+        );
+    }
     let registrar =
         Registrar::new(storage, founding, flags.registry_fetch_timeout, flags.registry_store_timeout);
     let template = Template {

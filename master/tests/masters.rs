@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::{AgentId, AgentInfo};
-use detector::{Detector, HostPort, Leader};
+use detector::{Detector, HostPort, Leader, LeaderIs, WatchLeader};
 use libprocess::http::{Body, Method, Response, StatusCode};
 use libprocess::sim::{Seed, SimNode, Simulation};
 use libprocess::{Context, Pid, Process, Upid};
@@ -78,6 +78,21 @@ impl Process for Agent {
             told.call(leader);
         });
         ctx.spawn("detector", detector).unwrap();
+    }
+}
+
+/// Asks one master who leads, and keeps what it hears.
+struct Watcher {
+    contender: Upid,
+    heard: Vec<LeaderIs>,
+}
+
+impl Process for Watcher {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|watcher: &mut Watcher, message: LeaderIs, _: &mut Context<Self>| {
+            watcher.heard.push(message)
+        });
+        ctx.send(&self.contender, WatchLeader {});
     }
 }
 
@@ -409,4 +424,37 @@ fn a_standby_sends_on_what_is_for_the_leader_and_answers_the_rest() {
     assert_eq!(here["masters"].as_array().unwrap().len(), N_MASTERS);
     let flags = body(&world.get(standby, "/flags").unwrap());
     assert_eq!(flags["flags"]["masters"], "10.0.0.1:5050,10.0.0.2:5050,10.0.0.3:5050");
+}
+
+#[test]
+fn whoever_watches_hears_of_each_leader_and_is_forgotten_when_it_is_gone() {
+    let mut world = World::new(5, 0);
+    let first = world.leader();
+    let watched = (first + 1) % N_MASTERS;
+    world.until("it knows who leads", |world| {
+        world.status(watched, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+    });
+    let node = world.sim.node(([10, 0, 2, 1], 5052).into());
+    let contender = Upid::new(detector::CONTENDER, address(watched));
+    let watcher = world.sim.spawn(node, "watcher", Watcher { contender, heard: Vec::new() }).unwrap();
+    let heard = |world: &mut World| world.sim.with(&watcher, |watcher| watcher.heard.clone()).unwrap();
+    world.until("an answer", |world| !heard(world).is_empty());
+    let leads = |said: &LeaderIs| said.leader.as_ref().map(|leader| leader.pid.address());
+    let answer = heard(&mut world).remove(0);
+    assert_eq!(leads(&answer), Some(address(first)));
+    assert_eq!((answer.masters.len(), answer.spread_ms), (N_MASTERS, 0));
+    let n_watchers = |world: &mut World| {
+        world.sim.with(&world.contenders[watched], |contender| contender.n_watchers()).unwrap()
+    };
+    assert_eq!(n_watchers(&mut world), 1);
+
+    world.sim.crash(world.nodes[first]);
+    let second = world.leader();
+    world.until("news", |world| heard(world).last().is_some_and(|said| leads(said) == Some(address(second))));
+    let all = heard(&mut world);
+    assert!(all.windows(2).all(|pair| pair[0].term <= pair[1].term && pair[0] != pair[1]), "{all:?}");
+    assert!(all.last().unwrap().term > answer.term);
+
+    world.sim.crash(node);
+    world.until("it is forgotten", |world| n_watchers(world) == 0);
 }

@@ -21,7 +21,10 @@ pub(crate) fn run(flags: Box<MasterFlags>) -> anyhow::Result<ExitCode> {
             tracing::info!(address = %node.address(), id = master.info.id, masters = all, "master up, one of several");
         }
     }
-    let end = first([interrupted.map(|()| None), master.fatal.map(Some)]);
+    // Without a word it ends only by a fault of its own.
+    let fatal =
+        master.fatal.outcome().map(|why| why.unwrap_or_else(|_| "its processes have ended".to_owned()));
+    let end = first([interrupted.map(|()| None), fatal.map(Some)]);
     let fatal = wait_for(end).flatten();
     let _ = node.shutdown().wait(SHUTDOWN_TIMEOUT);
     match fatal {
