@@ -118,3 +118,19 @@ fn a_leader_that_was_out_of_reach_is_asked_as_soon_as_it_is_not() {
     stage.sim.network().heal();
     stage.is_connected(true, 7 * SECOND);
 }
+
+#[test]
+fn a_leader_that_comes_and_goes_is_not_asked_each_time() {
+    let mut stage = Stage::new(1);
+    let one = leader(stage.sim.address(stage.nodes[0]), "1");
+    for n in 0..100u64 {
+        let says = if n % 2 == 0 { None } else { one.clone() };
+        for contender in &stage.contenders {
+            let says = says.clone();
+            contender.call(move |it, ctx| it.says(2 + n, says, ctx));
+        }
+        stage.sim.run_for(SECOND / 50);
+    }
+    stage.is_connected(true, SECOND);
+    assert!(stage.attempts(0) <= 4, "{} attempts", stage.attempts(0));
+}

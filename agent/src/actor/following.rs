@@ -8,6 +8,8 @@ use rand::Rng as _;
 
 use super::{Agent, AgentState};
 
+/// A leader that comes and goes, without being another one, is not asked again sooner than this.
+const SAME_AGAIN: Duration = Duration::from_secs(1);
 /// No master can send this agent away for longer than this.
 const COME_BACK_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -60,11 +62,13 @@ impl Agent {
         for timer in [self.registration.attempt.take(), self.registration.ping.take()].into_iter().flatten() {
             timer.cancel();
         }
-        if self.registration.leader.is_some() {
+        if let Some(leader) = &self.registration.leader {
             let factor = self.flags.registration_backoff_factor;
             // A new leader is met by all agents; they are not to come all at once. It knows how many there are.
             let span = factor.min(self.registration.spread);
-            let wait = span.mul_f64(ctx.rng().random::<f64>());
+            let asked = self.registration.asked.as_ref().filter(|(before, _)| before == leader);
+            let pause = asked.map_or(Duration::ZERO, |(_, at)| (*at + SAME_AGAIN) - ctx.now());
+            let wait = span.mul_f64(ctx.rng().random::<f64>()).max(pause);
             self.attempt_after(wait, factor * 2, ctx);
         }
     }

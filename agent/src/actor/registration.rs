@@ -9,7 +9,7 @@ use api::internal::{
 use api::v1::agent_info::{Capability, capability};
 use api::v1::{AgentId, Uuid};
 use detector::{Leader, Masters};
-use libprocess::{Context, Limiter, Timer, Upid};
+use libprocess::{Context, Limiter, Time, Timer, Upid};
 use rand::Rng as _;
 
 use super::{Agent, AgentState};
@@ -46,6 +46,8 @@ pub(crate) struct Registration {
     pub(super) spread: Duration,
     /// The master as it calls itself, once it knows us: it may advertise another address.
     pub(super) known_by: Option<Upid>,
+    /// Whom it asked last, and when.
+    pub(super) asked: Option<(Leader, Time)>,
     pub(super) attempt: Option<Timer>,
     pub(super) ping: Option<Timer>,
     ping_timeout: Duration,
@@ -60,6 +62,7 @@ impl Registration {
             leader: None,
             spread: Duration::MAX,
             known_by: None,
+            asked: None,
             attempt: None,
             ping: None,
             ping_timeout: PING_TIMEOUT,
@@ -141,7 +144,9 @@ impl Agent {
     }
 
     fn register(&mut self, backoff: Duration, ctx: &mut Context<Self>) {
-        let Some(master) = self.registration.tried().cloned() else { return };
+        let Some(leader) = self.registration.leader.clone() else { return };
+        let master = leader.pid.clone();
+        self.registration.asked = Some((leader, ctx.now()));
         ctx.link(&master);
         let (version, resource_version_uuid) = self.version();
         if self.workload.info.id.is_none() {

@@ -10,7 +10,7 @@ use api::internal::{
 use api::v0::scheduler::call;
 use api::v1::{FrameworkId, FrameworkInfo, MasterInfo};
 use detector::{ComeBack, Detector, Leader, Masters};
-use libprocess::{Context, Future, Id, Pid, Process, Promise, Timer, Upid};
+use libprocess::{Context, Future, Id, Pid, Process, Promise, Time, Timer, Upid};
 use rand::Rng as _;
 
 use super::session::{Admission, Session};
@@ -18,6 +18,8 @@ use super::{Scheduler, SchedulerCalls, SchedulerOptions};
 use crate::driver::Outcome;
 use crate::driver::backoff::Backoff;
 
+/// A leader that comes and goes, without being another one, is not asked again sooner than this.
+const SAME_AGAIN: Duration = Duration::from_secs(1);
 /// No master can send a driver away for longer than this.
 const COME_BACK_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -30,6 +32,8 @@ pub struct SchedulerProcess<S: Scheduler> {
     /// None where the master is appointed.
     detector: Option<Pid<Detector>>,
     leader: Option<Leader>,
+    /// Whom it asked last, and when.
+    asked: Option<(Leader, Time)>,
     options: SchedulerOptions,
     backoff: Backoff,
     retry: Option<Timer>,
@@ -85,6 +89,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
             masters: masters.into(),
             detector: None,
             leader: None,
+            asked: None,
             backoff: Backoff::new(options.registration_backoff),
             options,
             retry: None,
@@ -145,10 +150,12 @@ impl<S: Scheduler> SchedulerProcess<S> {
         self.disconnected(ctx);
         self.session.follow(self.leader.as_ref().map(|leader| &leader.pid));
         self.cancel_retry();
-        if self.leader.is_some() {
+        if let Some(leader) = &self.leader {
             // The waits have grown while nobody answered; this one is known to be there.
             self.backoff.reset();
-            let wait = self.backoff.spread_over(spread, ctx.rng());
+            let asked = self.asked.as_ref().filter(|(before, _)| before == leader);
+            let pause = asked.map_or(Duration::ZERO, |(_, at)| (*at + SAME_AGAIN) - ctx.now());
+            let wait = self.backoff.spread_over(spread, ctx.rng()).max(pause);
             self.retry_after(wait, ctx);
         }
     }
@@ -169,6 +176,7 @@ impl<S: Scheduler> SchedulerProcess<S> {
             return;
         }
         let Some(master) = self.session.master().cloned() else { return };
+        self.asked = self.leader.clone().map(|leader| (leader, ctx.now()));
         // Each time: the link is gone once it broke.
         ctx.link(&master);
         ctx.send(&master, self.session.subscribe());
