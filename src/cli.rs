@@ -336,6 +336,8 @@ pub(crate) struct LocalFlags {
   mesos masters add m4:5050                   take in a master that was started with m4:5050 in its --masters
   mesos masters remove m1:5050                let a master go, be it up or down
   mesos masters add m3:5050                   take in m3 with a new disk, in place of the one it had
+  mesos masters restore m1:5050 --from=/backup/registry --work_dir=/var/lib/mesos
+                                              begin anew with a copy, when most disks are lost
 
 Any master will do: it sends on to the leader. BEHIND is how many entries of the log a master has not got yet,
 HEARD when the leader last heard from it. Exits with 1 when nothing was changed, nobody leads, or no master answers,
@@ -370,6 +372,19 @@ pub(crate) enum MastersCommand {
         /// The master, by the name `mesos masters list` gives it.
         #[arg(value_name = "HOST:PORT", value_parser = values::master)]
         changed: HostPort,
+    },
+    /// Make the registry of a new group of a copy, when a majority of the masters' disks is lost for good. Asks nobody:
+    /// it is to be run where the one master is that begins with it.
+    Restore {
+        /// The copy of a master's `<work_dir>/registry`, which stays as it is.
+        #[arg(long = "from", value_name = "DIR")]
+        from: PathBuf,
+        /// The --work_dir of the master, without a registry yet.
+        #[arg(long = "work_dir", value_name = "DIR")]
+        work_dir: PathBuf,
+        /// The master, by the name it will have in its own --masters.
+        #[arg(value_name = "HOST:PORT", value_parser = values::master)]
+        own: HostPort,
     },
 }
 

@@ -200,6 +200,50 @@ fn masters_are_added_removed_replaced_and_led_by_another() {
 }
 
 #[test]
+fn a_copy_of_one_disk_begins_a_new_group_when_the_others_are_lost() {
+    let mut masters = Masters::start();
+    let agent = masters.agent();
+    let leader = masters.leader_among(&[0, 1, 2], 1);
+    let id = |port| get_json(port, "/slaves")["slaves"][0]["id"].clone();
+    let agent_id = id(masters.ports[leader]);
+    assert!(agent_id.is_string());
+    for master in &mut masters.running {
+        master.signal("-KILL");
+        master.wait(SOON);
+    }
+    let registry = |n: usize| masters.dir.path().join(format!("master-{n}/registry"));
+    let copy = masters.dir.path().join("copy");
+    std::fs::rename(registry(leader), &copy).expect("moved");
+    let from = format!("--from={}", copy.display());
+    let work_dir = format!("--work_dir={}", registry(0).parent().expect("it has one").display());
+    let restore = ["restore", &masters.at(0), &from, &work_dir];
+    if leader != 0 {
+        let (code, _, error) = masters.change(&restore);
+        assert_eq!(code, Some(1));
+        assert!(error.contains("is there already"), "{error}");
+    }
+    for n in 0..3 {
+        let _ = std::fs::remove_dir_all(registry(n));
+    }
+    let (code, said, error) = masters.change(&restore);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(said.contains("begins with 1 agents, 0 unreachable and 0 gone"), "{said}");
+
+    masters.running = (0..3).map(|n| masters.master(n)).collect();
+    assert_eq!(masters.leader_among(&[0], 1), 0);
+    assert_eq!(id(masters.ports[0]), agent_id, "the agent is the one it was");
+    for n in 1..3 {
+        eventually(SOON, "it waits to be taken in", || {
+            get_json(masters.ports[n], "/masters")["waits"].is_string()
+        });
+        let (code, listed, error) = masters.change(&["add", &masters.at(n)]);
+        assert_eq!(code, Some(0), "{error}");
+        assert_eq!(masters.roles(&listed).len(), n + 1, "{listed}");
+    }
+    drop(agent);
+}
+
+#[test]
 fn whoever_is_not_on_the_list_is_told_what_would_be_right() {
     let dir = tempfile::tempdir().expect("a directory");
     let port = free_port();

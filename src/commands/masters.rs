@@ -1,5 +1,6 @@
 //! `mesos masters`: who the masters are, and changes of who they are.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,9 @@ const SETTLES: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
+    if let MastersCommand::Restore { from, work_dir, own } = &flags.command {
+        return restore(from, work_dir, own);
+    }
     let masters = match flags.master.read()? {
         Masters::Listed(masters) => masters,
         Masters::Appointed(master) => vec![master.address().into()],
@@ -52,7 +56,7 @@ pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
         Masters::File(path) => bail!("`{}` names no masters", path.display()),
     };
     let (change, changed) = match flags.command {
-        MastersCommand::List => return list(&masters),
+        MastersCommand::List | MastersCommand::Restore { .. } => return list(&masters),
         MastersCommand::Add { changed } => ("add", changed),
         MastersCommand::Remove { changed } => ("remove", changed),
         MastersCommand::Transfer { changed } => ("transfer", changed),
@@ -69,6 +73,21 @@ pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
     let masters = if change == "remove" && !others.is_empty() { &others } else { &masters };
     let _ = patiently(|| group(masters), Group::is_led);
     list(masters)
+}
+
+/// Makes the registry of a new group of a copy, for the master at `own`.
+fn restore(from: &Path, work_dir: &Path, own: &HostPort) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(work_dir)
+        .with_context(|| format!("could not create `{}`", work_dir.display()))?;
+    let registry = master::registry::restore(from, &work_dir.join("registry"), &own.to_string())?;
+    println!(
+        "{own} begins with {} agents, {} unreachable and {} gone. Start it; then start each of the others with an \
+         empty directory, and take it in with `mesos masters add`",
+        registry.admitted().len(),
+        registry.unreachable().count(),
+        registry.gone().count()
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Tries until the outcome is good or no better one is to be expected.

@@ -122,6 +122,12 @@ impl Log {
     pub(super) fn open(path: &Path, voters: &[u64]) -> Result<(Self, Stored), LogError> {
         Self::open_on(Arc::new(System), path, voters, Sizes::USUAL)
     }
+
+    /// What the log in `path` holds, checked as [`Log::open`] does, and left as it is; `None` when there is none.
+    pub(super) fn look(path: &Path) -> Result<Option<Stored>, LogError> {
+        let found = Found::look(&Guard::looking(Arc::new(System)), path, Sizes::USUAL)?;
+        Ok(found.map(|found| found.stored))
+    }
 }
 
 impl<F: FileSystem> Log<F> {
@@ -180,7 +186,7 @@ fn create_directory(path: &Path) -> Result<(), LogError> {
     })
 }
 
-fn sync_directory(path: &Path) -> Result<(), LogError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), LogError> {
     // A relative path of one name has an empty parent.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|source| LogError::Disk {

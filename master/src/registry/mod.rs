@@ -16,6 +16,7 @@ mod policy;
 mod registrar;
 #[cfg(test)]
 mod restarts;
+mod restore;
 #[cfg(test)]
 mod simulated;
 mod standing;
@@ -29,5 +30,6 @@ pub use machines::MachineKey;
 pub use operation::{Batch, Drain, Kind, Machines, Marked, Operation, Prune, Quotas, Ticket, Weights};
 pub use policy::InvalidRegistry;
 pub use registrar::{ChangeError, Registrar, RegistrarError, Storage};
+pub use restore::{RestoreError, restore};
 pub use standing::{Founding, MemberStatus, Standing};
 pub use state::{AGENT_DRAINING, Orders, QUOTA_V2, Refused, Registry};

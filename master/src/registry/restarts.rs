@@ -285,3 +285,38 @@ fn the_next_leader_has_what_the_last_one_acknowledged() {
     }
     assert!(!acknowledged.is_empty());
 }
+
+#[test]
+fn a_copy_becomes_the_registry_of_a_new_group_of_one() {
+    use super::restore::{RestoreError, restore_as};
+
+    let dir = tempfile::tempdir().unwrap();
+    // With a snapshot and entries after it, and once with entries alone.
+    for (name, snapshot_after) in [("old", 400), ("older", 1 << 20)] {
+        let (old, new) = (dir.path().join(name), dir.path().join(format!("new-{name}")));
+        let mut replica = Replica::open_with(&old, snapshot_after).unwrap();
+        for n in 0..20 {
+            replica.commit(vec![admit(n)]).unwrap();
+        }
+        let registry = replica.registry().clone();
+        drop(replica);
+        // What an attempt before left, which did not come to its end.
+        drop(Log::open(&dir.path().join(format!("new-{name}.restoring")), &[9]).unwrap());
+        let restored = restore_as(&old, &new, "m1:5050", (77, 7)).unwrap();
+        assert_eq!(restored, registry);
+        for life in 0..2 {
+            let mut replica = Replica::open(&new).unwrap();
+            assert_eq!(names(&replica).len(), 20 + life);
+            let members = replica.member.machine().members();
+            assert_eq!((members.group, members.by_id.clone()), (77, [(7, "m1:5050".to_owned())].into()));
+            replica.commit(vec![admit(20 + life)]).unwrap();
+        }
+        assert_eq!(names(&Replica::open(&old).unwrap()).len(), 20, "the copy is as it was");
+        let again = restore_as(&old, &new, "m1:5050", (78, 8));
+        assert!(matches!(again, Err(RestoreError::Occupied(_))), "{again:?}");
+    }
+    let (nothing, target) = (dir.path().join("nothing"), dir.path().join("target"));
+    let empty = restore_as(&nothing, &target, "m1:5050", (1, 2));
+    assert!(matches!(empty, Err(RestoreError::Empty(_))), "{empty:?}");
+    assert!(!nothing.exists() && !target.exists());
+}

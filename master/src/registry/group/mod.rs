@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `member` | the protocol: what to send, what to write before that, who leads, how the group changes |
 //! | `members` | who belongs to the group, and how one begins |
+//! | `refound` | how a group begins with what a disk of another one holds |
 //! | `rounds` | until when a leader may act |
 //! | `plausible` | what no member sends |
 //! | `view` | the log as this member knows it, in memory |
@@ -18,6 +19,7 @@ mod member;
 mod members;
 mod pieces;
 mod plausible;
+mod refound;
 mod rounds;
 mod view;
 
