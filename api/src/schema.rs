@@ -24,6 +24,11 @@ pub struct Schema {
 impl Schema {
     /// The field with this number on the wire, and its position among the fields.
     pub(crate) fn by_number(&self, number: u32) -> Option<(usize, &'static Field)> {
+        // Most messages number their fields without a gap.
+        let guess = (number as usize).wrapping_sub(1);
+        if let Some(field) = self.fields.get(guess).filter(|field| field.number == number) {
+            return Some((guess, field));
+        }
         let position = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
         Some((position, &self.fields[position]))
     }

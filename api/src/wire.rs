@@ -9,6 +9,9 @@ use crate::schema::{Described, Label, Missing, Path, Schema};
 /// Messages may nest this deep, as in Apache's protobuf.
 pub const DEPTH_MAX: usize = 100;
 
+/// No message has more fields; see [`Schema::fields`].
+const FIELDS_MAX: usize = 64;
+
 /// Why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -69,7 +72,7 @@ fn walk(
     }
     // Which fields occurred, and how often those that a path would have to number.
     let mut seen = 0u64;
-    let mut counts: Vec<usize> = Vec::new();
+    let mut counts: Option<[u32; FIELDS_MAX]> = None;
     while !bytes.is_empty() {
         let (number, value) = next(&mut bytes).map_err(|reason| (here(), reason))?;
         let Some((position, field)) = schema.by_number(number) else { continue };
@@ -83,9 +86,9 @@ fn walk(
                 seen |= 1 << position;
                 let path = Path::field(at, field.name);
                 if matches!(field.label, Label::Repeated | Label::Map) {
-                    counts.resize(schema.fields.len(), 0);
-                    let element = Path::element(&path, counts[position]);
-                    counts[position] += 1;
+                    let count = &mut counts.get_or_insert([0; FIELDS_MAX])[position];
+                    let element = Path::element(&path, *count as usize);
+                    *count += 1;
                     walk(message, inner, Some(&element), depth + 1, missing)?;
                 } else {
                     walk(message, inner, Some(&path), depth + 1, missing)?;

@@ -48,7 +48,7 @@ const MAX_APACHE: usize = 16 << 10;
 /// Attempts to connect under way at once; more wait their turn. Anyone can have us answer addresses that never
 /// do, and each attempt takes a file descriptor.
 const MAX_ATTEMPTS: usize = 512;
-/// Beyond this many peers, those that nothing connects us to are forgotten.
+/// From so many peers on, those that nothing connects us to are forgotten now and then.
 const MANY_PEERS: usize = 1024;
 
 /// A connection to this node whose first bytes are `GET /__link__ `, unread. Serves it until it ends.
@@ -64,6 +64,32 @@ pub(crate) async fn accept_native(node: Arc<NodeInner>, mut stream: TcpStream) {
     }
 }
 
+/// The nodes that this one has had to do with.
+struct Peers {
+    known: HashMap<Address, Arc<Peer>>,
+    /// When there are so many, those that are not needed are looked for.
+    many: usize,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Peers { known: HashMap::new(), many: MANY_PEERS }
+    }
+}
+
+impl Peers {
+    fn add(&mut self, address: Address) -> Arc<Peer> {
+        if self.known.len() >= self.many {
+            // Whoever holds one of these may be about to use it.
+            self.known.retain(|_, peer| Arc::strong_count(peer) > 1 || !peer.is_forgettable());
+            // Looked for again when there are twice as many: a cluster of thousands is not looked through for each
+            // of its nodes.
+            self.many = (self.known.len() * 2).max(MANY_PEERS);
+        }
+        self.known.entry(address).or_insert_with(|| Peer::new(address)).clone()
+    }
+}
+
 /// Messages to and from other nodes over TCP.
 pub(crate) struct TcpTransport {
     me: Weak<TcpTransport>,
@@ -73,7 +99,7 @@ pub(crate) struct TcpTransport {
     runtime: Runtime,
     next_arbiter: AtomicUsize,
     require_ip_match: bool,
-    peers: RwLock<HashMap<Address, Arc<Peer>>>,
+    peers: RwLock<Peers>,
     /// All native links, whether messages are sent over them or only received.
     links: Mutex<Vec<Arc<Connection>>>,
     /// Which peers want to hear of the end of which process of this node.
@@ -126,20 +152,15 @@ impl TcpTransport {
     }
 
     fn peer(&self, address: Address) -> Arc<Peer> {
-        if let Some(peer) = self.peers.read().get(&address) {
+        if let Some(peer) = self.peers.read().known.get(&address) {
             return peer.clone();
         }
-        let mut peers = self.peers.write();
-        if peers.len() >= MANY_PEERS {
-            // Whoever holds one of these may be about to use it.
-            peers.retain(|_, peer| Arc::strong_count(peer) > 1 || !peer.is_forgettable());
-        }
-        peers.entry(address).or_insert_with(|| Peer::new(address)).clone()
+        self.peers.write().add(address)
     }
 
     /// That peer has sent a message by Apache's wire: it is answered in it, unless it is known to make links.
     fn spoke_apache(&self, address: Address) {
-        if !self.peers.read().get(&address).is_some_and(|peer| peer.is_native()) {
+        if !self.peers.read().known.get(&address).is_some_and(|peer| peer.is_native()) {
             self.mark_apache(address, SPOKE_APACHE_FOR);
         }
     }
@@ -390,7 +411,7 @@ impl Transport for TcpTransport {
                 connection.finish();
             }
         }
-        for peer in self.peers.read().values() {
+        for peer in self.peers.read().known.values() {
             peer.close();
         }
         self.tell_if_closed();
