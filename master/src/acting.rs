@@ -32,6 +32,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// How often the time is looked at, to know what of it was lost.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Room for so many effects is kept for the next event.
+const ROOM_KEPT: usize = 256;
+
 type Held = Box<dyn FnOnce(&mut Cluster) + Send>;
 
 /// Whether a master may act, and the time in which it could not.
@@ -113,14 +116,18 @@ impl Master {
     fn event<R>(&mut self, ctx: &mut Context<Self>, event: impl FnOnce(&mut Cluster) -> R) -> R {
         self.version += 1;
         let result = event(self.cluster.at(ctx.now()));
+        let mut effects = std::mem::take(&mut self.room_for_effects);
         loop {
-            let effects = self.cluster.take_effects();
+            self.cluster.swap_effects(&mut effects);
             if effects.is_empty() {
                 break;
             }
-            for effect in effects {
+            for effect in effects.drain(..) {
                 self.perform(effect, ctx);
             }
+        }
+        if effects.capacity() <= ROOM_KEPT {
+            self.room_for_effects = effects;
         }
         if let Some(why) = self.cluster.fatal.take() {
             self.fail(why, ctx);

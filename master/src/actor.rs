@@ -19,11 +19,13 @@ use uuid::Uuid;
 use crate::acting::Entitlement;
 use crate::cluster::Cluster;
 use crate::contender::Contender;
+use crate::effect::Effect;
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
 use crate::observer::Observer;
 use crate::per_framework::PerFramework;
 use crate::registry::{AGENT_DRAINING, Lease, QUOTA_V2, Registrar, RegistrarError, Registry};
+use crate::returning::Returns;
 use crate::streams::Streams;
 use crate::whitelist::{self, Whitelist};
 
@@ -78,6 +80,9 @@ pub struct Master {
     pub(crate) allocator: Option<Pid<AllocatorProcess>>,
     pub(crate) observers: BTreeMap<AgentId, Pid<Observer>>,
     counters: HashMap<Cow<'static, str>, Counter>,
+    pub(crate) returns: Returns,
+    /// Empty between events. Most lead to a few effects, and making room for them costs more than the effects.
+    pub(crate) room_for_effects: Vec<Effect>,
     pub(crate) per_framework: PerFramework,
     whitelist: Whitelist,
 }
@@ -101,7 +106,7 @@ impl Process for Master {
         ctx.install(on(Cluster::driver_call));
         // Agents. Their pongs go to the observers.
         ctx.install(on(Cluster::register_agent));
-        ctx.install(on(Cluster::reregister_agent));
+        ctx.install_raw(ReregisterSlaveMessage::name(), Self::agent_returns);
         ctx.install(on(Cluster::unregister_slave));
         ctx.install(on(Cluster::update_agent));
         ctx.install(on(Cluster::status_update));
@@ -206,6 +211,8 @@ impl Master {
             allocator: None,
             observers: BTreeMap::new(),
             counters: HashMap::new(),
+            returns: Returns::default(),
+            room_for_effects: Vec::new(),
             per_framework: PerFramework::default(),
             whitelist: Whitelist::new(setup.whitelist.clone()),
             setup,

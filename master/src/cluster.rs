@@ -123,6 +123,11 @@ impl Cluster {
         std::mem::take(&mut self.effects)
     }
 
+    /// Exchanges what is to be done for an empty list, whose room is used again.
+    pub(crate) fn swap_effects(&mut self, done: &mut Vec<Effect>) {
+        std::mem::swap(&mut self.effects, done);
+    }
+
     pub(crate) fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
@@ -171,7 +176,19 @@ impl Cluster {
         self.n_tasks.get(&state).copied().unwrap_or(0)
     }
 
-    /// A live task left one state for another, or came, or went.
+    /// So many live tasks came in that state.
+    pub(crate) fn note_new(&mut self, id: &FrameworkId, state: TaskState, n: usize) {
+        if is_terminal(state) {
+            let name = format!("tasks/terminal/{}", state.as_str_name().to_ascii_lowercase());
+            (0..n).for_each(|_| self.count_of(id, name.clone()));
+        } else {
+            let name = format!("tasks/active/{}", state.as_str_name().to_ascii_lowercase());
+            self.push(Effect::AddTo(id.clone(), name, n as f64));
+        }
+        *self.n_tasks.entry(state).or_default() += n;
+    }
+
+    /// A live task left one state for another, or went.
     pub(crate) fn note_state(
         &mut self,
         id: &FrameworkId,

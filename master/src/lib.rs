@@ -26,12 +26,14 @@ mod per_framework;
 mod perform;
 mod reconcile;
 pub mod registry;
+mod returning;
 mod start;
 mod status;
 pub mod streams;
 pub mod tasks;
 mod telling;
 pub mod validation;
+mod waiting_room;
 mod whitelist;
 mod will;
 

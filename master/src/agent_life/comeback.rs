@@ -26,6 +26,17 @@ const GONE: &str = "Agent has been marked gone";
 impl Cluster {
     /// An agent that has an id comes back, to the same master or to a new one.
     pub fn reregister_agent(&mut self, from: &Upid, mut message: ReregisterSlaveMessage) {
+        let checked = check(&mut message);
+        self.agent_returns(from, message, checked);
+    }
+
+    /// The same, with what [`check`] said.
+    pub(crate) fn agent_returns(
+        &mut self,
+        from: &Upid,
+        message: ReregisterSlaveMessage,
+        checked: Result<(), String>,
+    ) {
         self.count("master/messages_reregister_slave");
         let Some(id) = message.slave.id.clone() else {
             tracing::warn!(%from, "ignoring an agent that comes back without an id");
@@ -38,9 +49,7 @@ impl Cluster {
         if self.agents.gone.contains_key(&id) {
             return self.shut_down(from, GONE);
         }
-        let checked = validation::agent::reregister(&message)
-            .and_then(|()| upgrade_message(&mut message).map_err(|error| error.to_string()))
-            .and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
+        let checked = checked.and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
         if let Err(why) = checked {
             tracing::warn!(%from, agent = %id, why, "ignoring an agent that comes back");
             return;
@@ -372,6 +381,12 @@ fn fill_role(resources: &mut [api::v1::Resource], framework: &crate::frameworks:
             resource.allocation_info = Some(api::v1::resource::AllocationInfo { role: role.clone() });
         }
     }
+}
+
+/// Whether a message is valid by itself; brings its resources into the newest form.
+pub(crate) fn check(message: &mut ReregisterSlaveMessage) -> Result<(), String> {
+    validation::agent::reregister(message)?;
+    upgrade_message(message).map_err(|error| error.to_string())
 }
 
 fn upgrade_message(message: &mut ReregisterSlaveMessage) -> Result<(), api::resources::ResourceError> {

@@ -1,10 +1,11 @@
 //! An agent without an id joins, and an agent is put into the tables with what runs on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::internal::{MasterSlaveConnection, RegisterSlaveMessage, SlaveRegisteredMessage};
 use api::resources::{Resources, upgrade_all};
-use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, Task};
+use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, Task, TaskState};
 use imbl::{OrdMap, OrdSet};
 use libprocess::Upid;
 
@@ -165,9 +166,7 @@ impl Cluster {
                 self.add_executor(&framework_id, &id, executor);
             }
         }
-        for task in tasks {
-            self.add_task(TaskRecord::from(task));
-        }
+        self.add_tasks(&id, tasks);
         let used = self.agents.get(&id).map(|agent| agent.used.clone()).unwrap_or_default();
         let used = used.into_iter().collect();
         let agent_id = id.clone();
@@ -223,19 +222,45 @@ impl Cluster {
     }
 
     pub(crate) fn add_task(&mut self, task: TaskRecord) {
-        let (framework_id, agent_id, task_id) =
-            (task.framework_id.clone(), task.agent_id.clone(), task.task_id.clone());
-        let resources = if task.holds_resources() { task.resources() } else { Resources::new() };
+        let (framework_id, agent_id) = (task.framework_id.clone(), task.agent_id.clone());
+        self.add_records(&framework_id, &agent_id, vec![task]);
+    }
+
+    /// Tasks of any frameworks. Each framework is looked up and charged once: after a failover this is most of what
+    /// there is to do.
+    fn add_tasks(&mut self, agent_id: &AgentId, tasks: Vec<Task>) {
+        let mut by_framework: BTreeMap<FrameworkId, Vec<TaskRecord>> = BTreeMap::new();
+        for task in tasks {
+            match by_framework.get_mut(&task.framework_id) {
+                Some(records) => records.push(TaskRecord::from(task)),
+                None => drop(by_framework.insert(task.framework_id.clone(), vec![TaskRecord::from(task)])),
+            }
+        }
+        for (framework_id, records) in by_framework {
+            self.add_records(&framework_id, agent_id, records);
+        }
+    }
+
+    fn add_records(&mut self, framework_id: &FrameworkId, agent_id: &AgentId, records: Vec<TaskRecord>) {
         let (Some(framework), Some(agent)) =
-            (self.frameworks.get_mut(&framework_id), self.agents.get_mut(&agent_id))
+            (self.frameworks.get_mut(framework_id), self.agents.get_mut(agent_id))
         else {
             return;
         };
-        let state = task.state();
-        framework.tasks.insert(task_id.clone(), Arc::new(task));
-        agent.tasks.insert((framework_id.clone(), task_id));
-        self.note_state(&framework_id, None, Some(state));
-        self.charge(&framework_id, &agent_id, &resources);
+        let mut used = Resources::new();
+        let mut entered: BTreeMap<TaskState, usize> = BTreeMap::new();
+        for record in records {
+            if record.holds_resources() {
+                used += &record.resources();
+            }
+            *entered.entry(record.state()).or_default() += 1;
+            agent.tasks.insert((framework_id.clone(), record.task_id.clone()));
+            framework.tasks.insert(record.task_id.clone(), Arc::new(record));
+        }
+        for (state, n) in entered {
+            self.note_new(framework_id, state, n);
+        }
+        self.charge(framework_id, agent_id, &used);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Agents register, come back, fall silent, and leave.
 
-mod comeback;
+pub(crate) mod comeback;
 mod join;
 mod loss;
 mod orders;

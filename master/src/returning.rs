@@ -1,0 +1,99 @@
+//! Agents that come back, on their way from the wire to the [`Cluster`](crate::cluster::Cluster).
+//!
+//! After a failover all of them come at once. They wait in a [`WaitingRoom`], a few at a time are read off this
+//! actor, and what else happens has its turn between them.
+
+use std::borrow::Cow;
+
+use api::internal::ReregisterSlaveMessage;
+use bytes::Bytes;
+use detector::ComeBack;
+use libprocess::{Context, DecodeError, Message, Upid};
+
+use crate::actor::Master;
+use crate::agent_life::comeback;
+use crate::waiting_room::{Place, WaitingRoom};
+
+/// So many are called in together: enough to be worth another thread's while, and a millisecond's work here.
+const AT_ONCE: usize = 32;
+
+/// So many groups are under way: one is dealt with while the other is being read.
+const GROUPS: usize = 2;
+
+/// What was sent, and whether it is valid.
+type Read = Result<(ReregisterSlaveMessage, Result<(), String>), DecodeError>;
+
+/// Agents that come back and have not been dealt with.
+#[derive(Debug, Default)]
+pub(crate) struct Returns {
+    room: WaitingRoom,
+    /// The sizes of the groups that are being read, added up, and how many groups these are.
+    reading: (usize, usize),
+}
+
+impl Master {
+    /// `ReregisterSlaveMessage`, unread.
+    pub(crate) fn agent_returns(&mut self, from: &Upid, _: &str, body: Bytes, ctx: &mut Context<Self>) {
+        if !self.may_act(ctx) {
+            return self.count(Cow::Borrowed("master/dropped_messages"), ctx);
+        }
+        // Those of which the registry has to hear wait for it with all they sent.
+        let n_elsewhere = self.returns.reading.0 + self.cluster.agents.reregistering.len();
+        match self.returns.room.enter(from, body, n_elsewhere, ctx.now()) {
+            Place::Waits => self.call_in(ctx),
+            Place::Later(after) => {
+                self.count(Cow::Borrowed("master/slave_reregistrations_put_off"), ctx);
+                let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                // An agent of Apache's does not know this message, and asks again when it would have by itself.
+                ctx.send(from, ComeBack { after_ms });
+            }
+        }
+    }
+
+    /// Has the next ones read.
+    fn call_in(&mut self, ctx: &mut Context<Self>) {
+        while self.returns.reading.1 < GROUPS && !self.returns.room.is_empty() {
+            let called = self.returns.room.call_in(AT_ONCE, ctx.now());
+            let n = called.len();
+            self.returns.reading.0 += n;
+            self.returns.reading.1 += 1;
+            let read = ctx.blocking(move || {
+                called.into_iter().map(|(from, body)| (from, read(&body))).collect::<Vec<_>>()
+            });
+            ctx.then(read, move |master, result, ctx| {
+                master.returns.reading.0 -= n;
+                master.returns.reading.1 -= 1;
+                // First, so that the next are read meanwhile.
+                master.call_in(ctx);
+                for (from, message) in result.into_iter().flatten() {
+                    master.agent_has_returned(&from, message, ctx);
+                }
+            });
+        }
+    }
+
+    fn agent_has_returned(&mut self, from: &Upid, message: Read, ctx: &mut Context<Self>) {
+        let (message, checked) = match message {
+            Ok(read) => read,
+            Err(error) => {
+                let message = ReregisterSlaveMessage::name();
+                return tracing::error!(message, %from, %error, "undecodable message dropped");
+            }
+        };
+        if self.act(ctx, |cluster| cluster.agent_returns(from, message, checked)).is_none() {
+            self.count(Cow::Borrowed("master/dropped_messages"), ctx);
+        }
+    }
+}
+
+/// What can be found out without knowing the cluster.
+fn read(body: &[u8]) -> Read {
+    let mut message = ReregisterSlaveMessage::decode(body)?;
+    let checked = comeback::check(&mut message);
+    for task in &mut message.tasks {
+        // Decoding leaves room to grow, which these never do.
+        task.resources.shrink_to_fit();
+        task.statuses.shrink_to_fit();
+    }
+    Ok((message, checked))
+}

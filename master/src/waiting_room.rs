@@ -1,0 +1,197 @@
+//! Agents that come back while others are being taken back. They wait here in the order they came, so that a
+//! whole cluster at once neither keeps everything else from being served nor fills the memory; who finds the room
+//! full is told when to come back instead.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use libprocess::{Time, Upid};
+
+/// So many agents may wait: about a second's work.
+const MAX_AGENTS: usize = 16 << 10;
+
+/// What they sent may take so many bytes.
+const MAX_BYTES: usize = 64 << 20;
+
+/// How long it takes to take an agent back, before that has been measured.
+const FIRST_PACE: Duration = Duration::from_micros(100);
+
+/// Nobody is put off for less, or for more.
+const PUT_OFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(30);
+
+/// What becomes of one who comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It waits to be called in.
+    Waits,
+    /// There is no room; it is to come back after that time.
+    Later(Duration),
+}
+
+/// Who waits. An agent waits once, with what it sent last.
+#[derive(Debug)]
+pub(crate) struct WaitingRoom {
+    order: VecDeque<Upid>,
+    sent: HashMap<Upid, Bytes>,
+    n_bytes: usize,
+    /// How long one takes, on average.
+    pace: Duration,
+    /// When others were called in last, and how many, if somebody has waited since.
+    called_in: Option<(Time, u32)>,
+    /// Up to when those who were put off have been given times.
+    booked: Time,
+}
+
+impl Default for WaitingRoom {
+    fn default() -> Self {
+        WaitingRoom {
+            order: VecDeque::new(),
+            sent: HashMap::new(),
+            n_bytes: 0,
+            pace: FIRST_PACE,
+            called_in: None,
+            booked: Time::EPOCH,
+        }
+    }
+}
+
+impl WaitingRoom {
+    /// An agent comes with what it sent, while `n_elsewhere` others have been called in and not yet been dealt with.
+    pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, n_elsewhere: usize, now: Time) -> Place {
+        if let Some(before) = self.sent.get_mut(agent) {
+            // It repeats itself: nobody has to answer the first.
+            self.n_bytes = self.n_bytes - before.len() + sent.len();
+            *before = sent;
+            return Place::Waits;
+        }
+        let n_before = self.order.len() + n_elsewhere;
+        let full = n_before >= MAX_AGENTS || self.n_bytes + sent.len() > MAX_BYTES;
+        if full && n_before > 0 {
+            return Place::Later(self.book(n_before, now));
+        }
+        self.n_bytes += sent.len();
+        self.order.push_back(agent.clone());
+        self.sent.insert(agent.clone(), sent);
+        Place::Waits
+    }
+
+    /// A time for one who is put off: when half of those who wait are through, so that the room does not become
+    /// empty, and behind all who were put off before.
+    fn book(&mut self, n_before: usize, now: Time) -> Duration {
+        let half = self.pace * u32::try_from(n_before / 2).unwrap_or(u32::MAX);
+        self.booked = self.booked.max(now + half) + self.pace;
+        (self.booked - now).clamp(*PUT_OFF.start(), *PUT_OFF.end())
+    }
+
+    /// Calls in the next, so many at most.
+    pub(crate) fn call_in(&mut self, at_most: usize, now: Time) -> Vec<(Upid, Bytes)> {
+        if let Some((before, n)) = self.called_in.take() {
+            // Over the last dozen or so; a single one that took exceptionally long counts for little.
+            let took = ((now - before) / n).min(self.pace * 10);
+            self.pace = (self.pace * 15 + took) / 16;
+        }
+        let n = self.order.len().min(at_most);
+        let called: Vec<_> = self
+            .order
+            .drain(..n)
+            .map(|agent| {
+                let sent = self.sent.remove(&agent).unwrap_or_default();
+                (agent, sent)
+            })
+            .collect();
+        self.n_bytes -= called.iter().map(|(_, sent)| sent.len()).sum::<usize>();
+        if self.order.is_empty() {
+            // What comes after a burst is measured anew, and the room the burst took is given back.
+            (self.order, self.sent) = Default::default();
+        } else {
+            self.called_in = u32::try_from(n).ok().filter(|n| *n > 0).map(|n| (now, n));
+        }
+        called
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(n: usize) -> Upid {
+        Upid::new(format!("slave({n})"), "10.0.0.1:5051".parse().unwrap())
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::EPOCH + Duration::from_secs(1) + Duration::from_millis(ms)
+    }
+
+    fn sent(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn all_are_called_in_once_in_the_order_they_came_with_what_they_sent_last() {
+        let mut room = WaitingRoom::default();
+        for (n, text) in [(1, "one"), (2, "two"), (3, "three"), (1, "one again")] {
+            assert_eq!(room.enter(&agent(n), sent(text), 0, at(0)), Place::Waits);
+        }
+        assert_eq!((room.len(), room.n_bytes), (3, 17));
+        assert_eq!(room.call_in(2, at(1)), [(agent(1), sent("one again")), (agent(2), sent("two"))]);
+        assert_eq!(room.call_in(2, at(1)), [(agent(3), sent("three"))]);
+        assert_eq!((room.call_in(2, at(2)), room.is_empty(), room.n_bytes), (vec![], true, 0));
+        assert_eq!(room.enter(&agent(2), sent("two"), 0, at(3)), Place::Waits);
+        assert_eq!(room.call_in(2, at(3)), [(agent(2), sent("two"))]);
+    }
+
+    fn full() -> WaitingRoom {
+        let mut room = WaitingRoom::default();
+        for n in 0..MAX_AGENTS {
+            assert_eq!(room.enter(&agent(n), sent("x"), 0, at(0)), Place::Waits);
+        }
+        room
+    }
+
+    #[test]
+    fn who_finds_it_full_gets_a_time_of_its_own() {
+        let mut room = full();
+        let Place::Later(first) = room.enter(&agent(MAX_AGENTS), sent("x"), 0, at(0)) else { panic!() };
+        let Place::Later(second) = room.enter(&agent(MAX_AGENTS + 1), sent("x"), 0, at(0)) else { panic!() };
+        assert_eq!(first, FIRST_PACE * (MAX_AGENTS as u32 / 2 + 1));
+        assert_eq!(second, first + FIRST_PACE);
+        // Who waits already is not put off.
+        assert_eq!(room.enter(&agent(7), sent("y"), 0, at(0)), Place::Waits);
+        room.call_in(1, at(1));
+        assert_eq!(room.enter(&agent(MAX_AGENTS + 2), sent("x"), 0, at(1)), Place::Waits);
+    }
+
+    #[test]
+    fn those_that_are_being_dealt_with_count_too_but_one_is_always_let_in() {
+        let mut room = WaitingRoom::default();
+        assert!(matches!(room.enter(&agent(1), sent("x"), MAX_AGENTS, at(0)), Place::Later(_)));
+        let large = Bytes::from(vec![0; MAX_BYTES + 1]);
+        assert_eq!(room.enter(&agent(1), large, 0, at(0)), Place::Waits);
+        assert!(matches!(room.enter(&agent(2), sent("x"), 0, at(0)), Place::Later(_)));
+    }
+
+    #[test]
+    fn the_times_follow_the_pace() {
+        let mut room = full();
+        for n in 0..100 {
+            room.call_in(10, at(10 * n));
+        }
+        assert!((900..=1000).contains(&room.pace.as_micros()), "{:?}", room.pace);
+        for n in 0..1000 {
+            room.enter(&agent(MAX_AGENTS + n), sent("x"), 0, at(1000));
+        }
+        let Place::Later(long) = room.enter(&agent(0), sent("x"), 0, at(1000)) else { panic!() };
+        assert!((7000..9000).contains(&long.as_millis()), "{long:?}");
+    }
+}
