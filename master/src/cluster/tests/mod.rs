@@ -32,6 +32,7 @@ mod recovery;
 mod removals;
 mod tasks;
 mod told;
+mod will;
 
 const STREAM: Uuid = Uuid::from_u128(1);
 
