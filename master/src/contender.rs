@@ -26,6 +26,9 @@ const SPREAD_PER_AGENT: Duration = Duration::from_micros(25);
 /// So few agents may come all at once.
 const FEW_AGENTS: usize = 1_000;
 
+/// How often a leader without its lease looks whether it has it again.
+const LEASE_LOOK: Duration = Duration::from_millis(50);
+
 /// How often the agents are counted, for those who ask in between.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -272,7 +275,20 @@ impl Contender {
             ctx.link(from);
             self.watchers.insert(from.clone());
         }
-        ctx.reply(self.leader_is(ctx));
+        self.answer(from.clone(), ctx);
+    }
+
+    /// A leader without its lease may have a successor already: it says nothing until it knows.
+    fn answer(&mut self, to: Upid, ctx: &mut Context<Self>) {
+        if !self.leads() || self.lease.holds(ctx.now()) {
+            let saying = self.leader_is(ctx);
+            return ctx.send(&to, saying);
+        }
+        ctx.delay(LEASE_LOOK, move |this, ctx| {
+            if this.watchers.contains(&to) {
+                this.answer(to, ctx);
+            }
+        });
     }
 
     /// Ends this master's service. Its registrar goes too: a group must not be led by a member without a master.

@@ -322,6 +322,9 @@ fn a_leader_that_was_stopped_does_nothing_before_it_has_heard_how_things_stand()
         let second = second.unwrap();
         world.until("moving on", |world| world.all_registered_with(second));
         world.sim.go_on(node);
+        let asking = world.sim.node(([10, 0, 2, 1], 5052).into());
+        let contender = Upid::new(detector::CONTENDER, address(first));
+        let watcher = world.sim.spawn(asking, "watcher", Watcher { contender, heard: Vec::new() }).unwrap();
         // From its first moment on; with everything that came while it was stopped still before it.
         for _ in 0..200 {
             assert_eq!(world.serving(), [second], "seed {seed}");
@@ -332,6 +335,10 @@ fn a_leader_that_was_stopped_does_nothing_before_it_has_heard_how_things_stand()
             world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
         });
         assert!(world.all_registered_with(second), "nobody was told anything by the one that slept");
+        let leads = |said: &LeaderIs| said.leader.as_ref().map(|leader| leader.pid.address());
+        let heard = world.sim.with(&watcher, |watcher| watcher.heard.clone()).unwrap();
+        assert!(heard.iter().all(|said| leads(said) != Some(address(first))), "{heard:?}");
+        assert_eq!(heard.last().and_then(leads), Some(address(second)));
         assert_eq!(world.n_agents(second), Some(2));
     }
 }
