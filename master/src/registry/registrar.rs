@@ -330,6 +330,11 @@ impl Process for Registrar {
         ctx.pull_gauge("registrar/log/ensemble_size", |this| {
             this.member().map_or(0.0, |member| member.voters().len() as f64)
         });
+        ctx.pull_gauge("registrar/log/term", |this| this.member().map_or(0.0, |it| it.term() as f64));
+        ctx.pull_gauge("registrar/log/applied", |this| this.member().map_or(0.0, |it| it.applied() as f64));
+        ctx.pull_gauge("registrar/log/leads", |this| {
+            f64::from(u8::from(this.member().is_some_and(Member::has_begun)))
+        });
         ctx.pull_gauge("registrar/log/recovered", |this| {
             f64::from(u8::from(this.member().is_some_and(|member| !member.is_waiting())))
         });

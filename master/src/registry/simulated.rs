@@ -8,6 +8,7 @@
 mod client;
 mod machines;
 mod operator;
+mod stories;
 mod tests;
 mod trouble;
 

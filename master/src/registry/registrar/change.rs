@@ -8,7 +8,7 @@ use detector::HostPort;
 use libprocess::{Context, Future, Promise, Time, Upid};
 
 use super::super::group::{GroupChange, Member, Role};
-use super::messages::{Hello, Introduction};
+use super::messages::{Hello, Introduction, Purpose};
 use super::peers::REGISTRAR;
 use super::{Registrar, State};
 
@@ -182,7 +182,8 @@ impl Registrar {
     fn ask(&mut self, at: HostPort, nonce: u64, ctx: &mut Context<Self>) {
         let (Some(member), Some(address)) = (self.member(), at.address()) else { return };
         let group = member.machine().members().group;
-        let hello = Hello { nonce, own: self.own(ctx), group, masters: Vec::new() };
+        let (own, purpose) = (self.own(ctx), Purpose::TakingIn);
+        let hello = Hello { nonce, own, purpose, group, masters: Vec::new() };
         ctx.send(Upid::new(REGISTRAR, address), hello);
     }
 

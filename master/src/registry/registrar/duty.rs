@@ -108,7 +108,8 @@ impl Registrar {
             recovering.asked = Some(member.term());
             self.queue.insert(0, (recovering.operation.clone(), Asked::Recover));
         }
-        if member.is_writing() {
+        // While the lead is being offered to another, nothing can be proposed; that may still come to nothing.
+        if member.is_writing() || member.is_offering() {
             return;
         }
         let mut queue = std::mem::take(&mut self.queue).into_iter().peekable();

@@ -12,13 +12,16 @@ use std::time::Duration;
 use detector::HostPort;
 use libprocess::{Context, Time, Upid};
 
-use super::super::group::Members;
-use super::messages::{Hello, Introduction};
+use super::super::group::{Member, Members, Role};
+use super::messages::{Hello, Introduction, Purpose};
 use super::peers::REGISTRAR;
 use super::{Open, Registrar, State};
 
 /// How often a master that waits for its group asks the others.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// A member that knows of no leader for so long asks the others whether it still is one.
+const LEADERLESS: Duration = Duration::from_secs(5);
 
 /// So old may an answer be for the group to be founded on it.
 const CURRENT: Duration = Duration::from_secs(3);
@@ -37,28 +40,38 @@ pub(super) struct Greeting {
     /// The masters whose address is being asked for.
     looking: BTreeSet<HostPort>,
     asked: Option<Time>,
+    /// When this master last knew of a leader, or began.
+    led: Option<Time>,
     /// Why this master is in no group.
     pub(super) why: Option<String>,
 }
 
 impl Registrar {
-    /// Asks the others who they are, while this master waits for its group.
+    /// Asks the others who they are, while this master waits for its group, or for a leader.
     pub(super) fn greet(&mut self, ctx: &mut Context<Self>) {
         let now = ctx.now();
         let State::Open(open) = &self.state else { return };
-        if !open.member.is_waiting() {
+        let waiting = open.member.is_waiting();
+        if !waiting && open.member.leader().is_some() {
+            self.greeting.led = Some(now);
+            self.greeting.answers.clear();
             if self.greeting.why.take().is_some() {
                 tracing::info!("this master belongs to its group");
-                self.greeting.answers.clear();
             }
+            return;
+        }
+        let led = *self.greeting.led.get_or_insert(now);
+        if !waiting && now - led < LEADERLESS {
             return;
         }
         if self.greeting.asked.is_some_and(|asked| now - asked < INTERVAL) {
             return;
         }
+        let known = open.member.machine().members().by_id.values().filter_map(|at| at.parse().ok());
+        let masters: BTreeSet<HostPort> = self.founding.masters().into_iter().chain(known).collect();
         self.greeting.asked = Some(now);
         let own = self.own(ctx);
-        for master in self.founding.masters() {
+        for master in masters {
             if master.to_string() == own || self.greeting.looking.contains(&master) {
                 continue;
             }
@@ -81,8 +94,10 @@ impl Registrar {
     }
 
     fn say_hello(&mut self, to: Upid, ctx: &mut Context<Self>) {
-        let group = self.greeting.group;
-        let hello = Hello { nonce: group, own: self.own(ctx), group, masters: self.told_of() };
+        let (group, own, masters) = (self.greeting.group, self.own(ctx), self.told_of());
+        let founds = self.member().is_some_and(Member::is_fresh) && masters.first() == Some(&own);
+        let purpose = if founds { Purpose::Founding } else { Purpose::Knowing };
+        let hello = Hello { nonce: group, own, purpose, group, masters };
         ctx.send(to, hello);
     }
 
@@ -98,11 +113,14 @@ impl Registrar {
         if !hello.is_plausible() {
             return;
         }
-        let by_leader = hello.masters.is_empty();
+        let by_leader = hello.purpose == Purpose::TakingIn;
         let taken = self.greeting.bound && self.greeting.promised != Some(hello.group) && !by_leader;
         let fresh = open.member.is_fresh() && !taken;
         // A leader takes in whom its operator names; else only the first of the list may found.
-        let founder = by_leader || (hello.masters == masters && hello.masters.first() == Some(&hello.own));
+        let founder = by_leader
+            || (hello.purpose == Purpose::Founding
+                && hello.masters == masters
+                && hello.masters.first() == Some(&hello.own));
         if fresh && founder {
             self.greeting.promised = Some(hello.group);
             self.greeting.bound |= by_leader;
@@ -115,6 +133,7 @@ impl Registrar {
             fresh,
             masters,
             group: known.group,
+            applied: open.member.applied(),
             members: known.by_id.iter().map(|(id, at)| (*id, at.clone())).collect(),
         };
         ctx.send(from, introduction);
@@ -128,7 +147,9 @@ impl Registrar {
         if introduction.nonce != self.greeting.group {
             return self.introduced(introduction, ctx);
         }
-        if self.told_of().contains(&introduction.own) {
+        let State::Open(open) = &self.state else { return };
+        let mut known = open.member.machine().members().by_id.values();
+        if self.told_of().contains(&introduction.own) || known.any(|at| *at == introduction.own) {
             self.greeting.answers.insert(introduction.own.clone(), (introduction, ctx.now()));
             self.consider(ctx);
         }
@@ -138,17 +159,42 @@ impl Registrar {
     fn consider(&mut self, ctx: &mut Context<Self>) {
         let State::Open(open) = &self.state else { return };
         if !open.member.is_waiting() {
+            if let Some(why) = self.removed(&open.member, ctx) {
+                self.say_why(why);
+            }
             return;
         }
         match self.ready_to_found(open, ctx) {
             Ok(members) => self.found(members, ctx),
-            Err(why) => {
-                if self.greeting.why.as_ref() != Some(&why) {
-                    tracing::warn!(why, "this master belongs to no group yet");
-                    self.greeting.why = Some(why);
-                }
-            }
+            Err(why) => self.say_why(why),
         }
+    }
+
+    fn say_why(&mut self, why: String) {
+        if self.greeting.why.as_ref() != Some(&why) {
+            tracing::warn!(why, "this master belongs to no group");
+            self.greeting.why = Some(why);
+        }
+    }
+
+    /// Whether this master was let go: by what it knows itself, or by what somebody knows who knows more.
+    fn removed(&self, member: &Member, ctx: &Context<Self>) -> Option<String> {
+        let (own, id) = (member.machine().members(), member.id());
+        let knows = |answer: &Introduction| {
+            answer.group == own.group
+                && answer.applied > member.applied()
+                && !answer.members.is_empty()
+                && answer.members.iter().all(|(other, _)| *other != id)
+        };
+        let mut answers = self.greeting.answers.values().map(|(answer, _)| answer);
+        let removed = own.group != 0 && (member.role(id) == Role::Stranger || answers.any(knows));
+        removed.then(|| {
+            format!(
+                "the group has let this master go. To take it in anew: end it, remove its directory, start it, and \
+                 mesos masters add {}",
+                self.own(ctx)
+            )
+        })
     }
 
     /// The members of the group to be founded now, or why there are none.

@@ -11,16 +11,28 @@ pub(super) struct RaftMessage {
     pub(super) bytes: Vec<u8>,
 }
 
-/// From a master that belongs to no group yet, or from a leader who is to take such a one in: who are you?
+/// Why one asks another who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// To found a group.
+    Founding,
+    /// To take it into a group.
+    TakingIn,
+    /// To know why it hears of no leader itself.
+    Knowing,
+}
+
+/// Who are you?
 #[derive(Debug, Clone, Serialize, Deserialize, libprocess::Message)]
 pub(super) struct Hello {
     /// Comes back with the answer.
     pub(super) nonce: u64,
     /// Where the one that asks is.
     pub(super) own: String,
+    pub(super) purpose: Purpose,
     /// The group that the one that asks wants to found, or leads.
     pub(super) group: u64,
-    /// The masters it was told of; none when a leader asks.
+    /// The masters it was told of.
     pub(super) masters: Vec<String>,
 }
 
@@ -38,6 +50,8 @@ pub(super) struct Introduction {
     pub(super) masters: Vec<String>,
     /// The group it belongs to.
     pub(super) group: u64,
+    /// How much of that group's log has taken effect there.
+    pub(super) applied: u64,
     /// The members of that group.
     pub(super) members: Vec<(u64, String)>,
 }

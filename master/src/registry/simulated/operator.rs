@@ -40,7 +40,7 @@ impl Operator {
 
 impl Group {
     /// A master gets an empty disk.
-    fn wipe(&mut self, n: usize) {
+    pub(super) fn wipe(&mut self, n: usize) {
         self.crash(n);
         self.disks[n] = MemoryDisk::default();
         self.start(n);

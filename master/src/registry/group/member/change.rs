@@ -98,6 +98,11 @@ impl Member {
         can
     }
 
+    /// Whether the lead is being offered to another.
+    pub fn is_offering(&self) -> bool {
+        self.node.raft.lead_transferee.is_some()
+    }
+
     /// Whether the group is between two configurations.
     pub(super) fn is_joint(&self) -> bool {
         !self.node.raft.prs().conf().to_conf_state().voters_outgoing.is_empty()

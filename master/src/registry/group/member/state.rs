@@ -6,6 +6,7 @@ use libprocess::Time;
 use raft::StateRole;
 use raft::eraftpb::Entry;
 
+use super::super::ELECTION_TICKS;
 use super::super::machine::Machine;
 use super::Member;
 
@@ -141,7 +142,9 @@ impl Member {
 
     /// Who leads, as far as this member knows; possibly itself.
     pub fn leader(&self) -> Option<u64> {
-        Some(self.node.raft.leader_id).filter(|id| *id != 0)
+        // One that has no vote, or none any more, never doubts its leader by itself.
+        let heard = self.is_raft_leader() || self.ticks_since_leader < 2 * ELECTION_TICKS;
+        Some(self.node.raft.leader_id).filter(|id| *id != 0 && heard)
     }
 
     /// The newest term it knows.
