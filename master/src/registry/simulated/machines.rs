@@ -5,6 +5,7 @@ use std::time::Duration;
 use nix::libc::{EIO, ENOSPC};
 use rand::Rng as _;
 
+use super::super::group::LEASE;
 use super::Group;
 
 /// The least and the most by which a clock's speed differs from another's. Their quotient is within the tenth that the
@@ -116,4 +117,27 @@ fn two_leaders_are_seen_when_clocks_run_too_far_apart_and_not_before() {
     assert_eq!(n_seeds(1.1), 0);
     let seen = n_seeds(2.5);
     assert!(seen > 3, "only {seen} of 20");
+}
+
+/// A machine that is suspended with its clock is outside of what the lease allows for, and no process can tell. What
+/// `docs/failover.md` says of it: two may act for what was left of the lease, and no longer.
+#[test]
+fn a_leader_that_is_suspended_with_its_clock_may_act_for_the_rest_of_its_lease() {
+    let mut n_seen = 0;
+    for seed in 0..10 {
+        let mut group = Group::unstarted(seed, 3, 0);
+        (0..3).for_each(|n| group.start(n));
+        group.run_for(Duration::from_secs(4));
+        let leader = group.leader().expect("a group without faults has a leader");
+        let leader = group.nodes[leader];
+        group.sim.stop(leader);
+        group.sim.clock(leader).rate(0.001);
+        group.sim.run_for(Duration::from_secs(5));
+        group.sim.clock(leader).rate(1.0);
+        group.sim.go_on(leader);
+        n_seen += usize::from(group.leading().len() > 1);
+        group.sim.run_for(LEASE);
+        group.run_for(Duration::from_secs(2));
+    }
+    assert!(n_seen > 5, "only {n_seen} of 10");
 }
