@@ -32,8 +32,15 @@ ENDED_BADLY = (
 
 
 class Driver(MesosSchedulerDriver):
-    # How long a master may take to answer a call. pymesos does nothing else meanwhile.
-    _timeout = 2
+    # How long a master may take to answer a call, in seconds. pymesos lets it take a day, and holds the lock meanwhile
+    # under which it would learn of another master.
+    ANSWER_WITHIN = 2
+
+    def _get_conn(self):
+        connection = super()._get_conn()
+        if connection is not None:
+            connection.timeout = self.ANSWER_WITHIN
+        return connection
 
 
 class PiScheduler(Scheduler):
