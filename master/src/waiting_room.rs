@@ -115,8 +115,8 @@ impl WaitingRoom {
         self.order.is_empty()
     }
 
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.order.len()
     }
 }
