@@ -18,6 +18,7 @@ impl Flags {
             None => Ok(master.resolve()?.into_iter().map(|address| address.ip()).collect()),
         };
         let own = own(&self.masters, address, self.hostname.as_deref(), resolve, is_local)
+            .and_then(|own| reachable(&self.masters, own, address, resolve))
             .map_err(|expected| InvalidFlag { flag: "masters", value: listed(&self.masters), expected })?;
         Ok(Founding::Group { own, masters: self.masters.clone() })
     }
@@ -81,6 +82,28 @@ fn own(
     ))
 }
 
+/// Refuses a master that others on other machines would be told to look for on their own: on some systems a
+/// machine's name means one of its loopback addresses.
+fn reachable(
+    masters: &[HostPort],
+    own: HostPort,
+    address: SocketAddr,
+    resolve: impl Fn(&HostPort) -> std::io::Result<Vec<IpAddr>>,
+) -> Result<HostPort, String> {
+    let elsewhere = |master: &&HostPort| {
+        address.ip().is_loopback()
+            && **master != own
+            && resolve(master).is_ok_and(|ips| ips.iter().any(|ip| !ip.is_loopback()))
+    };
+    match masters.iter().find(elsewhere) {
+        Some(other) => Err(format!(
+            "{own} is this master, but {other} cannot reach it at {address}; say with --ip or --advertise_ip at which \
+             address others do"
+        )),
+        None => Ok(own),
+    }
+}
+
 /// Whether that is an address of this machine: only then can something listen on it.
 fn is_local(ip: IpAddr) -> bool {
     !ip.is_unspecified() && UdpSocket::bind((ip, 0)).is_ok()
@@ -123,6 +146,26 @@ mod tests {
         assert!(error.contains("h3: no such name") && error.contains("--hostname"), "{error}");
         let error = found("h1:5050", "10.0.0.1:5051", None).unwrap_err();
         assert!(error.contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_means_another_machine_elsewhere_is_refused() {
+        let masters: Vec<HostPort> = ["m1", "m2", "m3"].map(|it| it.parse().unwrap()).to_vec();
+        let check = |address: &str, others: [u8; 4]| {
+            let resolve = |master: &HostPort| match master.host() {
+                "m1" => Ok(vec![[127, 0, 1, 1].into()]),
+                "m2" => Ok(vec![others.into()]),
+                _ => Err(std::io::Error::other("no such name")),
+            };
+            reachable(&masters, masters[0].clone(), address.parse().unwrap(), resolve)
+        };
+        let error = check("127.0.1.1:5050", [10, 0, 0, 2]).unwrap_err();
+        assert!(
+            error.contains("m2:5050 cannot reach it at 127.0.1.1:5050") && error.contains("--ip"),
+            "{error}"
+        );
+        assert!(check("10.0.0.1:5050", [10, 0, 0, 2]).is_ok());
+        assert!(check("127.0.0.1:5050", [127, 0, 0, 1]).is_ok(), "all of them on one machine");
     }
 
     #[test]
