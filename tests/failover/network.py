@@ -58,9 +58,17 @@ def remove(namespace):
 def remove_leftovers():
     """Namespaces of runs that were killed: the name says by which process they were made."""
     for namespace in namespaces():
-        owner = namespace[len(PREFIX):].split("-")[0]
-        if not os.path.exists("/proc/%s" % owner):
+        if not is_running(namespace[len(PREFIX):].split("-")[0]):
             remove(namespace)
+
+
+def is_running(pid):
+    try:
+        with open("/proc/%s/stat" % pid) as stat:
+            # One that nobody has waited for is still listed.
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Connection(http.client.HTTPConnection):
