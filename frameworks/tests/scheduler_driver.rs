@@ -151,6 +151,16 @@ fn what_the_master_says_reaches_the_scheduler() {
 }
 
 #[test]
+fn a_master_that_took_the_driver_for_lost_is_asked_again() {
+    let stage = Stage::registered();
+    stage.tells(FrameworkErrorMessage { message: "Framework disconnected".to_owned() });
+    stage.hears("reregistered with m");
+    let diary = stage.diary();
+    assert!(!diary.iter().any(|it| it.starts_with("error")), "{diary:?}");
+    assert_eq!(ask(&stage.master, |it, _| it.calls_of(Type::Subscribe).len()), 2);
+}
+
+#[test]
 fn strangers_are_not_believed() {
     let stage = Stage::registered();
     stage.node.send(

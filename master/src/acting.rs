@@ -77,6 +77,11 @@ impl Master {
         }
     }
 
+    /// Whether nobody else can have been elected at that moment.
+    pub(crate) fn holds_lease(&self, now: Time) -> bool {
+        self.entitlement.lease.holds(now)
+    }
+
     /// Lets something happen to the cluster, and does what follows from it; `None` when this master may not act.
     pub(crate) fn act<R>(
         &mut self,

@@ -363,6 +363,11 @@ impl Master {
         self.act(ctx, |cluster| cluster.set_unavailability(agent_id, unavailability)).unwrap_or(false)
     }
 
+    /// Gives up an agent for good. The future-less form of what operators ask for; `false` when it cannot be now.
+    pub fn mark_gone(&mut self, id: &AgentId, ctx: &mut Context<Self>) -> bool {
+        self.act(ctx, |cluster| cluster.mark_gone(id)).is_some_and(|marked| marked.is_ok())
+    }
+
     /// How many agents are registered. This and what follows is for tests and tools in the same program.
     pub fn n_agents(&self) -> usize {
         self.cluster.agents.registered.len()
@@ -376,6 +381,21 @@ impl Master {
     /// See [`Cluster::check_invariants`].
     pub fn check_invariants(&self) -> Result<(), String> {
         self.cluster.check_invariants()
+    }
+
+    /// Under which id this master acts as leader at that moment of its node's clock, if it does.
+    pub fn acts_as(&self, now: Time) -> Option<&str> {
+        (self.is_elected() && self.holds_lease(now)).then_some(self.cluster.info.id.as_str())
+    }
+
+    /// Whether that agent is registered.
+    pub fn has_agent(&self, id: &AgentId) -> bool {
+        self.cluster.agents.get(id).is_some()
+    }
+
+    /// Whether that agent is gone for good.
+    pub fn is_gone(&self, id: &AgentId) -> bool {
+        self.cluster.agents.gone.contains_key(id)
     }
 
     /// The agents of the registry that have not come back yet.

@@ -23,6 +23,9 @@ const SAME_AGAIN: Duration = Duration::from_secs(1);
 /// No master can send a driver away for longer than this.
 const COME_BACK_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// What a master says to a driver that it took for lost.
+const FRAMEWORK_DISCONNECTED: &str = "Framework disconnected";
+
 /// The actor behind a [`SchedulerDriver`](super::SchedulerDriver). Spawn it oneself only where there is no
 /// [`Node`](libprocess::Node), as in a simulation.
 pub struct SchedulerProcess<S: Scheduler> {
@@ -106,6 +109,11 @@ impl<S: Scheduler> SchedulerProcess<S> {
     ) -> R {
         let mut calls = SchedulerCalls::new(&mut self.session, &mut self.ended, ctx);
         f(&mut self.scheduler, &mut calls)
+    }
+
+    /// The scheduler, without its calls.
+    pub fn scheduler(&mut self) -> &mut S {
+        &mut self.scheduler
     }
 
     /// Follows the leader from now on. Where it is appointed there is nothing to follow.
@@ -304,6 +312,13 @@ impl<S: Scheduler> SchedulerProcess<S> {
 
     fn framework_error(&mut self, from: &Upid, message: FrameworkErrorMessage, ctx: &mut Context<Self>) {
         if self.session.is_aborted() || self.session.master() != Some(from) {
+            return;
+        }
+        // Only the connection is gone, and only the master's end of it: nothing is wrong with the framework.
+        if message.message == FRAMEWORK_DISCONNECTED {
+            if self.disconnected(ctx) {
+                self.register_soon(ctx);
+            }
             return;
         }
         tracing::error!(reason = %message.message, "the master refuses this framework");
