@@ -154,6 +154,13 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// A master that is one of several, with these flags beside its address. Does not wait for anything.
+    pub fn one_of_several(flags: &[&str], port: u16) -> io::Result<Daemon> {
+        let mut arguments = vec!["master"];
+        arguments.extend_from_slice(flags);
+        Daemon::start(&arguments, port)
+    }
+
     /// An agent of that master with these flags beside its address. Waits until the master has it.
     pub fn agent(master: &Daemon, flags: &[&str]) -> io::Result<Daemon> {
         let master_flag = format!("--master={}", master.address);
@@ -175,6 +182,13 @@ impl Daemon {
         Ok(kib.ok_or_else(|| io::Error::other("the kernel does not say VmRSS"))? * 1024)
     }
 
+    /// Kills it, as a crash does.
+    pub fn kill(self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = waitpid(self.pid, None);
+        lock(&RUNNING).retain(|pid| *pid != self.pid);
+    }
+
     /// Ends it now.
     pub fn end(self) {
         end(self.pid);
@@ -182,7 +196,8 @@ impl Daemon {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port that nobody listens at.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod daemons;
+pub mod failover;
 pub mod http;
 pub mod scheduler;
 

@@ -1,0 +1,103 @@
+//! `cargo bench -p mesos-benches --bench failover [-- registry | storm | process | takeover]`: what masters that
+//! take over from each other have to bear. Needs the release binary: `cargo build --release` first.
+//!
+//! - `registry`: three registrars on nodes of this process, real connections between them, one disk below them,
+//!   every write synced. One operation at a time, and 1,000 under way.
+//! - `storm`: a master that has just read its registry, on a node of this process with two threads; its agents on 100
+//!   other nodes of this process, with two threads for all of them. Each node has one connection to the
+//!   master, made before. All send their re-registration at once; the time is from the first sent to the last
+//!   acknowledged. Meanwhile a process on each of the master's threads wants its turn every 10 ms, like the
+//!   registrar's heartbeats and the pings.
+//! - `process`: the same with the master in a process of its own, whose memory it shows.
+//! - `takeover`: three masters as processes of their own, 100 agents and a driver, each on a node of this process.
+//!   The leader is killed; the time is until the driver has the next one's first offer. Fifty times.
+
+use std::error::Error;
+use std::path::Path;
+
+use benches::daemons::{self, scratch};
+use benches::failover::registry::Group;
+use benches::failover::storm::{self, Figures, Storm};
+use benches::failover::takeover::Cluster;
+use benches::{Reach, note, percentile, print_load, row};
+
+const N_TAKEOVERS: usize = 50;
+
+/// As in Mesos's own measurement of a failover.
+const LARGE: Storm = Storm { n_agents: 20_000, n_tasks: 5, n_nodes: 100 };
+const HUGE: Storm = Storm { n_agents: 40_000, n_tasks: 10, n_nodes: 100 };
+
+fn main() {
+    daemons::run(bench)
+}
+
+fn bench() -> Result<(), Box<dyn Error>> {
+    // `cargo bench` itself adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|it| it == part);
+    print_load();
+    let work = scratch()?;
+    if wants("registry") {
+        registry(&work)?;
+    }
+    if wants("storm") {
+        for (name, storm, bound) in
+            [("20,000 agents, 5 tasks each", LARGE, 0.6), ("40,000 agents, 10 tasks each", HUGE, 3.0)]
+        {
+            let mut best = storm::in_one_process(storm, &work)?;
+            for _ in 0..2 {
+                let figures = storm::in_one_process(storm, &work)?;
+                if figures.seconds < best.seconds {
+                    best = figures;
+                }
+            }
+            row(&format!("{name}, all in one process, best of 3"), best.seconds, "s", Reach::AtMost(bound));
+            note("  processor time, agents included", best.processor_seconds, "s");
+            show(&best);
+        }
+    }
+    if wants("process") {
+        daemons::binary()?;
+        let figures = storm::with_a_process(HUGE, &work)?;
+        let what = "40,000 agents, 10 tasks each, the master alone";
+        row(what, figures.seconds, "s", Reach::AtMost(3.0));
+        let mb = figures.resident_bytes.unwrap_or_default() as f64 / 1e6;
+        row("  its resident memory then", mb, "MB", Reach::AtMost(1000.0));
+        show(&figures);
+    }
+    if wants("takeover") {
+        takeover(&work)?;
+    }
+    Ok(())
+}
+
+fn registry(work: &Path) -> Result<(), Box<dyn Error>> {
+    let group = Group::start(&work.join("registry"))?;
+    let mut took = group.one_at_a_time(200)?;
+    row("registry operation, one at a time, median", percentile(&mut took, 0.5), "ms", Reach::AtMost(5.0));
+    note("  the slowest of 200", percentile(&mut took, 1.0), "ms");
+    let rate = group.concurrent(100_000, 1_000)?;
+    row("registry operations, 1,000 under way", rate, "per second", Reach::AtLeast(20_000.0));
+    group.end()
+}
+
+fn show(figures: &Figures) {
+    // What the shortest wait for an election leaves to the heartbeat before it.
+    row("  the longest wait for a turn", figures.worst_gap_ms, "ms", Reach::AtMost(600.0));
+    note("  agents told to come back later", figures.n_sent_back as f64, "times");
+}
+
+fn takeover(work: &Path) -> Result<(), Box<dyn Error>> {
+    daemons::binary()?;
+    let mut cluster = Cluster::start(work, 100)?;
+    let mut took = Vec::new();
+    for _ in 0..N_TAKEOVERS {
+        cluster.settle()?;
+        took.push(cluster.kill_leader()?);
+    }
+    let (median, worst) = (percentile(&mut took, 0.5), percentile(&mut took, 1.0));
+    row("the leader is killed, to the first offer, median of 50", median, "s", Reach::AtMost(2.0));
+    row("  the worst", worst, "s", Reach::AtMost(3.0));
+    cluster.end();
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! A master that has just taken over, and all its agents at once.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libprocess::{Node, Runtime, Upid};
+
+use super::agents::Fleet;
+use super::pulse::Pulse;
+use super::{Result, processor_seconds, registry};
+use crate::daemons::{Daemon, eventually};
+use crate::http::Connection;
+
+/// How large a storm is.
+#[derive(Clone, Copy)]
+pub struct Storm {
+    /// Agents.
+    pub n_agents: usize,
+    /// Tasks that run on each.
+    pub n_tasks: usize,
+    /// Nodes that the agents are on: so many connections.
+    pub n_nodes: usize,
+}
+
+/// What one cost.
+pub struct Figures {
+    /// From the first re-registration sent to the last acknowledged.
+    pub seconds: f64,
+    /// Processor time of this process then.
+    pub processor_seconds: f64,
+    /// The longest that a process on the master's workers waited for its turn.
+    pub worst_gap_ms: f64,
+    /// How often an agent was told to come back later.
+    pub n_sent_back: usize,
+    /// The resident memory of the master then, in bytes, where it is a process of its own.
+    pub resident_bytes: Option<u64>,
+}
+
+/// Everything in this process: a master on its node, the agents on theirs.
+pub fn in_one_process(storm: Storm, work: &Path) -> Result<Figures> {
+    let work_dir = tempfile::tempdir_in(work)?;
+    registry::prepare(&work_dir.path().join("registry"), storm.n_agents)?;
+    let runtime = Runtime::new(2)?;
+    let node = Node::builder()
+        .listen("127.0.0.1:0")
+        .runtime(runtime.clone())
+        .delegate(master::PROCESS_ID)
+        .start()?;
+    let flags = master::Flags { work_dir: Some(work_dir.path().to_owned()), ..Default::default() };
+    let master = master::start(&node, flags)?;
+    let address = Upid::new(master::PROCESS_ID, node.address());
+    let fleet = Fleet::start(&address, storm.n_nodes, storm.n_agents, storm.n_tasks)?;
+    let mut n_recovered = None;
+    let recovered = eventually("the master has read its registry", || {
+        let look = master.pid.dispatch(|it, _| it.recovered_agents().len());
+        n_recovered = look.wait(Duration::from_secs(9)).ok();
+        n_recovered.is_none_or(|n| n == storm.n_agents)
+    });
+    if n_recovered.is_none() {
+        return Err(master.fatal.wait(Duration::from_secs(1))?.into());
+    }
+    recovered?;
+    eventually("every node is linked to the master", || fleet.is_linked())?;
+    let pulse = Pulse::start(&node, &runtime)?;
+    let processor_before = processor_seconds();
+    pulse.worst_ms();
+    let start = Instant::now();
+    fleet.reregister();
+    eventually("every agent is acknowledged", || fleet.n_acknowledged() == storm.n_agents)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let figures = Figures {
+        seconds,
+        processor_seconds: processor_seconds() - processor_before,
+        worst_gap_ms: pulse.worst_ms(),
+        n_sent_back: fleet.board.n_sent_back.load(Ordering::Relaxed),
+        resident_bytes: None,
+    };
+    let checked = master.pid.dispatch(|it, _| it.n_agents()).wait(Duration::from_secs(60))?;
+    if checked != storm.n_agents {
+        return Err(format!("the master has {checked} agents, not {}", storm.n_agents).into());
+    }
+    fleet.end();
+    node.shutdown().wait(Duration::from_secs(60))?;
+    Ok(figures)
+}
+
+/// The master as it is shipped, a process of its own; the agents in this one. The gap is that between an answer
+/// to `/health` and the next, asked for every 2 ms.
+pub fn with_a_process(storm: Storm, work: &Path) -> Result<Figures> {
+    let work_dir = tempfile::tempdir_in(work)?;
+    registry::prepare(&work_dir.path().join("registry"), storm.n_agents)?;
+    let master = Daemon::master(&[&format!("--work_dir={}", work_dir.path().display())])?;
+    let address = Upid::new(master::PROCESS_ID, master.address);
+    let fleet = Fleet::start(&address, storm.n_nodes, storm.n_agents, storm.n_tasks)?;
+    eventually("every node is linked to the master", || fleet.is_linked())?;
+    let done = AtomicBool::new(false);
+    let (outcome, worst) = std::thread::scope(|scope| {
+        let health = scope.spawn(|| -> std::io::Result<f64> {
+            let mut connection = Connection::open(master.address)?;
+            let (mut worst, mut body) = (0.0f64, Vec::new());
+            while !done.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                connection.get("/health", &mut body)?;
+                std::thread::sleep(Duration::from_millis(2));
+                worst = worst.max(start.elapsed().as_secs_f64() * 1e3);
+            }
+            Ok(worst)
+        });
+        let start = Instant::now();
+        fleet.reregister();
+        let outcome = eventually("every agent is acknowledged", || fleet.n_acknowledged() == storm.n_agents);
+        let seconds = start.elapsed().as_secs_f64();
+        done.store(true, Ordering::Relaxed);
+        let worst = health.join().unwrap_or_else(|_| Err(std::io::Error::other("the client panicked")));
+        (outcome.map(|()| seconds), worst)
+    });
+    let figures = Figures {
+        seconds: outcome?,
+        processor_seconds: f64::NAN,
+        worst_gap_ms: worst?,
+        n_sent_back: fleet.board.n_sent_back.load(Ordering::Relaxed),
+        resident_bytes: Some(master.resident_bytes()?),
+    };
+    fleet.end();
+    master.end();
+    Ok(figures)
+}
