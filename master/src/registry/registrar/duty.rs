@@ -6,7 +6,7 @@ use libprocess::Context;
 use prost::Message as _;
 
 use super::super::group::{Applied, Member, Output, SnapshotJob, TICK, Write};
-use super::super::operation::{Batch, Ticket};
+use super::super::operation::Batch;
 use super::{Asked, ENTRY, Registrar, State};
 
 impl Registrar {
@@ -46,7 +46,7 @@ impl Registrar {
 
     /// Proposes what waits, and does what the member says. Follows every event.
     pub(super) fn go_on(&mut self, ctx: &mut Context<Self>) {
-        self.propose(ctx);
+        self.propose();
         self.pursue(ctx.now());
         let own = self.member().is_some_and(Member::may_announce).then(|| self.own(ctx));
         let State::Open(open) = &mut self.state else { return };
@@ -91,7 +91,7 @@ impl Registrar {
         self.look_after_peers(ctx);
     }
 
-    fn propose(&mut self, ctx: &mut Context<Self>) {
+    fn propose(&mut self) {
         let State::Open(open) = &mut self.state else { return };
         let member = &mut open.member;
         if !member.is_raft_leader() {
@@ -116,12 +116,9 @@ impl Registrar {
         while queue.peek().is_some() {
             let (mut operations, mut asked, mut size) = (Vec::new(), Vec::new(), 0);
             while size < ENTRY
-                && let Some((mut operation, who)) = queue.next()
+                && let Some((operation, who)) = queue.next()
             {
-                let since = member.applied();
-                operation
-                    .ticket
-                    .get_or_insert_with(|| Ticket { id: ctx.uuid().into_bytes().to_vec(), since });
+                // One without a ticket can be asked for once only, so nobody has to remember it.
                 size += operation.encoded_len();
                 operations.push(operation);
                 asked.push(who);

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::v1::AgentInfo;
 use parking_lot::Mutex;
 use rand::Rng as _;
 
@@ -95,6 +96,28 @@ fn a_member_that_does_not_lead_names_the_leader() {
         .settled(move |result| *answered.lock() = result.ok());
     group.run_for(Duration::from_millis(100));
     assert_eq!(answer.lock().take(), Some(Err(RegistrarError::NotLeading { leader: leader_upid })));
+}
+
+/// More than are remembered under their tickets: who has none cannot ask again, so there is nothing to remember.
+#[test]
+fn any_number_may_be_asked_for_at_once() {
+    let mut group = Group::new(1, 3, 0);
+    group.run_for(Duration::from_secs(4));
+    let leader = group.leader().expect("a group without faults has a leader");
+    let pid = group.pids[leader].clone().unwrap();
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..20_000 {
+        let outcomes = Arc::clone(&outcomes);
+        let info = AgentInfo { id: Some(agent(n)), ..Default::default() };
+        let asked = group.sim.dispatch(&pid, move |registrar, ctx| {
+            registrar.apply(Operation::from(Kind::AdmitAgent(info)), ctx)
+        });
+        asked.flatten().settled(move |result| outcomes.lock().push(result.ok()));
+    }
+    group.run_for(Duration::from_secs(5));
+    let outcomes = outcomes.lock();
+    assert_eq!(outcomes.len(), 20_000);
+    assert!(outcomes.iter().all(|outcome| *outcome == Some(Ok(Ok(())))));
 }
 
 /// From the loss of the leader until another one may act: a patience, two rounds of votes, an entry of its own.
