@@ -14,10 +14,11 @@ pub(crate) fn start(level: &str, quiet: bool) {
         return;
     }
     let level = match level.to_ascii_uppercase().as_str() {
-        "WARNING" => "warn",
+        // The storage engine tells of each time it starts, and that it drops a write that was under way when the
+        // process died. Whether anything is missing, the registry looks for itself, and says so.
+        "WARNING" => "warn,raft_engine=error",
         "ERROR" => "error",
-        // The storage engine tells of each time it starts; that is its own affair.
-        _ => "info,raft_engine=warn",
+        _ => "info,raft_engine=error",
     };
     let initial = move || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let (filter, handle) = reload::Layer::new(initial());

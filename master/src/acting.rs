@@ -11,15 +11,16 @@
 //!
 //! | what happens meanwhile | |
 //! | --- | --- |
-//! | messages | dropped: who sent them repeats them, here or to the next leader |
-//! | requests | 503: their clients come again |
+//! | messages | held too, in the same order, up to a thousand; more are dropped: who sent them repeats them, but after ten seconds, say |
+//! | calls of schedulers | wait as long, up to a thousand; more are answered 503, as are other requests |
 //! | what is told only once (ends, timers, what the registry or the allocator answered) | held, in order, and done before anything else when the lease is there again |
 //! | the lead is lost | all of it goes with this process |
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use libprocess::{Context, Time};
+use libprocess::http::{Answer, Request, Response};
+use libprocess::{Context, Promise, Time};
 
 use crate::actor::Master;
 use crate::cluster::Cluster;
@@ -35,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Room for so many effects is kept for the next event.
 const ROOM_KEPT: usize = 256;
 
+/// So many messages, and so many calls, are held. The lease lapses for less than a second, or the lead is lost.
+const MAX_HELD: usize = 1_000;
+
 type Held = Box<dyn FnOnce(&mut Cluster) + Send>;
 
 /// Whether a master may act, and the time in which it could not.
@@ -42,6 +46,8 @@ pub(crate) struct Entitlement {
     lease: Lease,
     /// In the order they happened. There is one for each link, timer or answer that was under way at most.
     held: VecDeque<Held>,
+    /// Calls whose clients wait.
+    n_calls: usize,
     retrying: bool,
     looked: Time,
     /// How much time passed in which this master, though elected, could do nothing.
@@ -51,7 +57,7 @@ pub(crate) struct Entitlement {
 impl Entitlement {
     pub(crate) fn new(lease: Lease) -> Self {
         let (held, looked) = (VecDeque::new(), Time::EPOCH);
-        Entitlement { lease, held, retrying: false, looked, lost: Duration::ZERO }
+        Entitlement { lease, held, n_calls: 0, retrying: false, looked, lost: Duration::ZERO }
     }
 }
 
@@ -103,6 +109,53 @@ impl Master {
             self.entitlement.held.push_back(Box::new(event));
             self.retry(ctx);
         }
+    }
+
+    /// The same for a message, of which only so many are held: `false` when it is dropped.
+    pub(crate) fn act_on_message(
+        &mut self,
+        ctx: &mut Context<Self>,
+        event: impl FnOnce(&mut Cluster) + Send + 'static,
+    ) -> bool {
+        let acts = self.may_act(ctx);
+        if !acts && (!self.is_elected() || self.entitlement.held.len() >= MAX_HELD) {
+            return false;
+        }
+        self.act_in_time(ctx, event);
+        true
+    }
+
+    /// Answers a call when this master may act again, or leads no more; at once if that is so already. A client
+    /// whose call is refused for a moment's lapse may well give up for good.
+    pub(crate) fn in_time(
+        &mut self,
+        request: Request,
+        ctx: &mut Context<Self>,
+        answer: fn(&mut Master, Request, &mut Context<Master>) -> Response,
+    ) -> Answer {
+        if self.may_act(ctx) || !self.is_elected() || self.entitlement.n_calls >= MAX_HELD {
+            return answer(self, request, ctx).into();
+        }
+        self.entitlement.n_calls += 1;
+        let (promise, future) = Promise::new();
+        self.answer_in_time(request, promise, ctx, answer);
+        future.into()
+    }
+
+    fn answer_in_time(
+        &mut self,
+        request: Request,
+        promise: Promise<Response>,
+        ctx: &mut Context<Self>,
+        answer: fn(&mut Master, Request, &mut Context<Master>) -> Response,
+    ) {
+        ctx.delay(RETRY, move |master, ctx| {
+            if master.is_elected() && !master.may_act(ctx) {
+                return master.answer_in_time(request, promise, ctx, answer);
+            }
+            master.entitlement.n_calls -= 1;
+            promise.set(answer(master, request, ctx));
+        });
     }
 
     fn retry(&mut self, ctx: &mut Context<Self>) {

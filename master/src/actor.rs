@@ -170,14 +170,15 @@ impl Process for Master {
 
 /// A message as an event of the cluster.
 fn on<M: Message>(
-    event: impl Fn(&mut Cluster, &Upid, M) + Send + 'static,
+    event: impl Fn(&mut Cluster, &Upid, M) + Copy + Send + 'static,
 ) -> impl Fn(&mut Master, &Upid, M, &mut Context<Master>) + Send + 'static {
     move |master, from, message, ctx| {
         let principal = master.cluster.frameworks.principal_at(from).map(str::to_owned);
         if let Some(principal) = &principal {
             master.per_framework.count_message(principal, false, ctx);
         }
-        if master.act(ctx, |cluster| event(cluster, from, message)).is_none() {
+        let sender = from.clone();
+        if !master.act_on_message(ctx, move |cluster| event(cluster, &sender, message)) {
             // Whoever sent it tries again, here or where it hears that the leader is.
             return master.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }

@@ -305,6 +305,59 @@ fn a_leader_cut_off_from_its_group_stops_before_another_acts_and_is_another_afte
     }
 }
 
+/// Says once that it is an agent, and never again.
+struct Once(Upid);
+
+impl Process for Once {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        let resources = api::resources::Resources::parse("cpus:1;mem:128", "*").unwrap().to_messages();
+        let slave = AgentInfo { hostname: "once".into(), resources, ..Default::default() };
+        let version = Some("1.11.0".to_owned());
+        ctx.send(&self.0, RegisterSlaveMessage { slave, version, ..Default::default() });
+    }
+}
+
+#[test]
+fn what_reaches_a_leader_while_its_lease_lapses_waits_for_it() {
+    let mut world = World::new(3, 2);
+    let leader = world.leader();
+    world.until("joining", |world| world.all_registered_with(leader));
+    let (node, nodes) = (world.nodes[leader], world.nodes.clone());
+    let others: Vec<_> = nodes.into_iter().filter(|it| *it != node).collect();
+    world.sim.network().partition(&[node], &others);
+    let may_act = |world: &mut World| {
+        let (master, now) = (world.master(leader).unwrap(), world.sim.now_at(node));
+        world.sim.with(&master, |master| master.acts_as(now).is_some()).unwrap()
+    };
+    // Past the lease, and before anybody's patience ends.
+    while may_act(&mut world) {
+        world.sim.run_for(Duration::from_millis(5));
+    }
+    let asking = world.sim.node(([10, 0, 3, 1], 5052).into());
+    world.sim.spawn(asking, "once", Once(Upid::new(master::PROCESS_ID, address(leader)))).unwrap();
+    let call = r#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u","name":"f"}}}"#;
+    let mut headers = libprocess::http::HeaderMap::new();
+    headers.insert(
+        "content-type".parse::<libprocess::http::HeaderName>().unwrap(),
+        "application/json".parse().unwrap(),
+    );
+    headers.insert(
+        "accept".parse::<libprocess::http::HeaderName>().unwrap(),
+        "application/json".parse().unwrap(),
+    );
+    let (tell, told) = std::sync::mpsc::channel();
+    let answer = world.sim.request_with(node, Method::POST, "/api/v1/scheduler", headers, call);
+    answer.settled(move |response| drop(tell.send(response)));
+    world.sim.run_for(Duration::from_millis(50));
+    assert!(!may_act(&mut world) && told.try_recv().is_err(), "it waits");
+
+    world.sim.network().heal();
+    world.until("it may act again", may_act);
+    world.sim.run_for(Duration::from_millis(100));
+    assert_eq!(told.try_recv().unwrap().unwrap().status, StatusCode::OK);
+    assert_eq!(world.n_agents(leader), Some(3));
+}
+
 #[test]
 fn a_leader_that_was_stopped_does_nothing_before_it_has_heard_how_things_stand() {
     for seed in 0..5 {

@@ -413,13 +413,12 @@ impl World {
         if wants.is_some() {
             return wants;
         }
-        let lost = self.with_framework(|framework| {
+        self.with_framework(|framework| {
             running
                 .keys()
                 .find(|id| !framework.tasks.contains_key(*id))
                 .map(|id| format!("{id} runs unknown"))
-        });
-        lost
+        })
     }
 
     pub fn account(&mut self) -> Account {

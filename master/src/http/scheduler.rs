@@ -2,7 +2,7 @@
 
 use api::v1::scheduler::{Call, call};
 use libprocess::Context;
-use libprocess::http::{Method, Request, Response, StatusCode};
+use libprocess::http::{Answer, Method, Request, Response, StatusCode};
 use uuid::Uuid;
 
 use super::negotiate;
@@ -17,8 +17,10 @@ const STREAM_ID: &str = "Mesos-Stream-Id";
 
 impl Master {
     /// A call of an HTTP scheduler.
-    pub(crate) fn scheduler(&mut self, request: Request, ctx: &mut Context<Self>) -> Response {
-        self.try_scheduler(&request, ctx).unwrap_or_else(|refused| refused)
+    pub(crate) fn scheduler(&mut self, request: Request, ctx: &mut Context<Self>) -> Answer {
+        self.in_time(request, ctx, |master, request, ctx| {
+            master.try_scheduler(&request, ctx).unwrap_or_else(|refused| refused)
+        })
     }
 
     fn try_scheduler(&mut self, request: &Request, ctx: &mut Context<Self>) -> Result<Response, Response> {
