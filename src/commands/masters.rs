@@ -145,16 +145,23 @@ fn ask(
     good: impl Fn(&Reply) -> bool,
 ) -> anyhow::Result<Reply> {
     let (mut failures, mut best) = (Vec::new(), None);
+    let belongs = |answer: &anyhow::Result<Reply>| answer.as_ref().is_ok_and(|reply| !waits(reply));
     for master in masters {
         match http::ask(master, method, path) {
             Ok(reply) => match follow(master, reply, method) {
                 Ok(reply) if good(&reply) => return Ok(reply),
-                other => best = best.or(Some(other)),
+                other if best.is_none() || belongs(&other) => best = best.filter(belongs).or(Some(other)),
+                _ => {}
             },
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
     best.unwrap_or_else(|| Err(NobodyThere(failures).into()))
+}
+
+/// Whether that is the answer of a master that belongs to no group yet.
+fn waits(reply: &Reply) -> bool {
+    serde_json::from_str::<Group>(&reply.body).is_ok_and(|group| group.waits.is_some())
 }
 
 fn follow(master: &HostPort, mut reply: Reply, method: &str) -> anyhow::Result<Reply> {

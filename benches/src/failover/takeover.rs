@@ -16,6 +16,7 @@ use rand::Rng as _;
 
 use super::{Result, agents};
 use crate::daemons::{Daemon, eventually, free_port};
+use crate::http::Connection;
 
 /// The longest a real agent spreads itself, and how long it waits for an answer.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -287,6 +288,16 @@ impl Cluster {
         let took = self.next_leader()?.saturating_duration_since(start);
         self.start_master(n)?;
         Ok(took.as_secs_f64())
+    }
+
+    /// Has the leader hand over to another master; the seconds until that one's first offer.
+    pub fn transfer(&mut self) -> Result<f64> {
+        self.n_acknowledged.store(0, Ordering::Relaxed);
+        let to = self.ports.iter().find(|port| **port != self.leader.port()).copied().unwrap_or_default();
+        let mut connection = Connection::open(self.leader)?;
+        let start = Instant::now();
+        connection.post(&format!("/master/masters/transfer?master=127.0.0.1:{to}"), &[], b"")?;
+        Ok(self.next_leader()?.saturating_duration_since(start).as_secs_f64())
     }
 
     /// Ends them.
