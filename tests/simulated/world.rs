@@ -76,6 +76,8 @@ fn flags() -> Flags {
         max_agent_ping_timeouts: MAX_PINGS,
         agent_reregister_timeout: Duration::from_secs(600),
         registry_in_memory: true,
+        // An offer may be lost on its way, which only a simulated network does while the connection lasts.
+        offer_timeout: Some(Duration::from_secs(10)),
         ..Flags::default()
     }
 }
