@@ -1,5 +1,6 @@
 //! `mesos masters`: who the masters are, and changes of who they are.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ const SETTLES: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// After so many looks a master that waits for a group is taken at its word.
+const WAITS_FOR_LONG: u32 = 30;
 
 pub(crate) fn run(flags: MastersFlags) -> anyhow::Result<ExitCode> {
     if let MastersCommand::Restore { from, work_dir, own } = &flags.command {
@@ -119,8 +123,15 @@ fn group(masters: &[HostPort]) -> anyhow::Result<Group> {
 }
 
 fn list(masters: &[HostPort]) -> anyhow::Result<ExitCode> {
-    let group = patiently(|| group(masters), |group| group.leader.is_some() || group.waits.is_some())?;
-    if let Some(waits) = group.waits {
+    // One that has just begun waits for a moment in any case.
+    let n_waited = Cell::new(0);
+    let good = |group: &Group| {
+        n_waited.set(n_waited.get() + 1);
+        group.leader.is_some() || (group.waits.is_some() && n_waited.get() > WAITS_FOR_LONG)
+    };
+    let group = patiently(|| group(masters), good)?;
+    // One that names a leader has only not taken over the group yet.
+    if let Some(waits) = group.waits.as_ref().filter(|_| group.leader.is_none()) {
         bail!("the master that was asked belongs to no group yet: {waits}");
     }
     let led = group.leader.is_some();
