@@ -8,10 +8,12 @@ mod names;
 #[path = "build/schema.rs"]
 mod schema;
 
-use std::io::{Error, Result};
+use heck::ToUpperCamelCase;
+use std::fs::OpenOptions;
+use std::io::{Error, Result, Write};
 use std::path::{Path, PathBuf};
 
-/// Ids are map keys everywhere.
+/// Ids of one string each, written by hand in `src/ids/message.rs`: prost has but one type for strings.
 const IDS: &[&str] =
     &["FrameworkID", "OfferID", "AgentID", "TaskID", "ExecutorID", "OperationID", "ResourceProviderID"];
 
@@ -28,7 +30,7 @@ fn main() -> Result<()> {
 
     let mut config = prost_build::Config::new();
     for id in IDS {
-        config.type_attribute(format!(".mesos.v1.{id}"), "#[derive(PartialOrd, Ord)]");
+        config.extern_path(format!(".mesos.v1.{id}"), format!("crate::ids::{}", id.to_upper_camel_case()));
     }
     config.type_attribute(".mesos.v1.ContainerID", "#[derive(Eq, Hash, PartialOrd, Ord)]");
     // A defined order, so that equal messages have equal bytes.
@@ -38,7 +40,10 @@ fn main() -> Result<()> {
     for field in ["container", "discovery", "health_check"] {
         config.boxed(format!(".mesos.v1.Task.{field}"));
     }
-    config.include_file("packages.rs").compile_well_known_types().compile_fds(descriptors)
+    config.include_file("packages.rs").compile_well_known_types().compile_fds(descriptors)?;
+    // Among the messages of their package they have the name that all others would have.
+    let mut package = OpenOptions::new().append(true).open(out.join("mesos.v1.rs"))?;
+    IDS.iter().try_for_each(|id| writeln!(package, "pub use crate::ids::{};", id.to_upper_camel_case()))
 }
 
 /// All `.proto` files below a directory, in a fixed order.

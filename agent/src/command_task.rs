@@ -35,9 +35,9 @@ pub fn executor_info(task: &TaskInfo, launcher: &Path) -> Option<ExecutorInfo> {
         ..Default::default()
     };
     Some(ExecutorInfo {
-        executor_id: ExecutorId { value: task.task_id.value.clone() },
+        executor_id: ExecutorId::from(task.task_id.value.clone()),
         name: Some(format!("Command Executor (Task: {}) (Command: {})", task.task_id.value, shown(command))),
-        source: Some(task.task_id.value.clone()),
+        source: Some(task.task_id.to_string()),
         command: Some(CommandInfo {
             shell: Some(false),
             value: Some(launcher),
@@ -108,8 +108,7 @@ mod tests {
     use super::*;
 
     fn name(command: CommandInfo) -> String {
-        let task =
-            TaskInfo { task_id: TaskId { value: "t1".into() }, command: Some(command), ..Default::default() };
+        let task = TaskInfo { task_id: TaskId::from("t1"), command: Some(command), ..Default::default() };
         executor_info(&task, Path::new("/usr/bin/mesos")).unwrap().name.unwrap()
     }
 
@@ -142,7 +141,7 @@ mod tests {
     #[test]
     fn the_executor_takes_over_what_concerns_it_and_runs_the_mesos_command() {
         let task = TaskInfo {
-            task_id: TaskId { value: "t".into() },
+            task_id: TaskId::from("t"),
             command: Some(CommandInfo { user: Some("nobody".into()), ..shell("true") }),
             kill_policy: Some(KillPolicy { grace_period: Some(DurationInfo { nanoseconds: 7_000_000_000 }) }),
             ..Default::default()

@@ -102,7 +102,7 @@ mod tests {
             flags,
             libprocess_ip: None,
         };
-        let framework = FrameworkId { value: "F".into() };
+        let framework = FrameworkId::from("F");
         of_executor(agent, executor, &framework, checkpoint, Path::new("/sandbox"))
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_checkpointing_framework_is_told_how_long_to_wait_for_the_agent() {
-        let executor = ExecutorInfo { executor_id: ExecutorId { value: "e".into() }, ..Default::default() };
+        let executor = ExecutorInfo { executor_id: ExecutorId::from("e"), ..Default::default() };
         expect![[r#"
             LIBPROCESS_PORT=0
             MESOS_AGENT_ENDPOINT=10.0.0.2:5051

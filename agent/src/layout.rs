@@ -149,15 +149,15 @@ mod tests {
     #[test]
     fn the_paths_are_those_that_mesos_tools_expect() {
         let layout = Layout::new("/var/lib/mesos");
-        let (agent, framework) = (AgentId { value: "S0".into() }, FrameworkId { value: "F-0000".into() });
-        let executor = ExecutorId { value: "e".into() };
+        let (agent, framework) = (AgentId::from("S0"), FrameworkId::from("F-0000"));
+        let executor = ExecutorId::from("e");
         let path = ExecutorPath { agent: &agent, framework: &framework, executor: &executor };
         assert_eq!(
             layout.sandbox(path, "c"),
             Path::new("/var/lib/mesos/slaves/S0/frameworks/F-0000/executors/e/runs/c")
         );
         assert_eq!(
-            layout.task_updates(path, "c", &TaskId { value: "t".into() }),
+            layout.task_updates(path, "c", &TaskId::from("t")),
             Path::new(
                 "/var/lib/mesos/meta/slaves/S0/frameworks/F-0000/executors/e/runs/c/tasks/t/task.updates"
             )

@@ -53,12 +53,12 @@ mod tests {
     fn an_agent_that_makes_up_names_does_not_make_the_pool_grow() {
         let mut allocator = Allocator::new(Options::default());
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
-        let framework = FrameworkId { value: "f".to_owned() };
+        let framework = FrameworkId::from("f");
         let info = FrameworkInfo::default();
         allocator.add_framework(&framework, &info, &[], true, &FrameworkOptions::default()).unwrap();
         let total =
             |n: u32| Resources::parse(&format!("cpus:1;mem:100;x{n}:1;y{n}:2;z{n}(r):1"), "*").unwrap();
-        let agent = |n: u32| AgentId { value: format!("a{n}") };
+        let agent = |n: u32| AgentId::from(format!("a{n}"));
         for n in 0..300 {
             allocator.add_agent(&agent(n), &AgentInfo::default(), &[], None, total(n), &[]).unwrap();
             assert_eq!(allocator.cycle(Time::EPOCH, &mut rng).n_offers(), 1);

@@ -84,7 +84,7 @@ fn cycle(allocator: &mut Allocator, cluster: &Cluster) -> Allocation {
 fn offered(allocation: &Allocation, framework: &str) -> BTreeSet<Pair> {
     let own = allocation.frameworks.iter().filter(|it| it.framework_id.value == framework);
     let offers = own.flat_map(|it| &it.offers);
-    offers.map(|offer| (offer.role.clone(), offer.agent_id.value.clone())).collect()
+    offers.map(|offer| (offer.role.clone(), offer.agent_id.to_string())).collect()
 }
 
 /// Alone, a framework is offered what it was told, and nothing else.

@@ -2,10 +2,13 @@
 //!
 //! Ids become directory names on agents, so the rules keep out what a path cannot hold.
 
-use crate::v1::{
-    AgentId, ContainerId, ExecutorId, FrameworkId, OfferId, OperationId, ResourceProviderId, TaskId,
-};
+mod message;
+
+use crate::v1::ContainerId;
 use std::fmt;
+
+pub use ecow::EcoString;
+pub use message::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, ResourceProviderId, TaskId};
 
 /// Bytes an id may have.
 pub const ID_BYTES_MAX: usize = 255;
@@ -79,12 +82,18 @@ macro_rules! id {
 
         impl From<&str> for $name {
             fn from(value: &str) -> Self {
-                $name { value: value.to_string() }
+                $name { value: value.into() }
             }
         }
 
         impl From<String> for $name {
             fn from(value: String) -> Self {
+                $name { value: value.into() }
+            }
+        }
+
+        impl From<EcoString> for $name {
+            fn from(value: EcoString) -> Self {
                 $name { value }
             }
         }

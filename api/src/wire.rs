@@ -229,8 +229,7 @@ mod tests {
 
     #[test]
     fn an_unknown_number_of_a_required_enum_counts_as_missing() {
-        let status =
-            v1::TaskStatus { task_id: v1::TaskId { value: "t".into() }, state: 99, ..Default::default() };
+        let status = v1::TaskStatus { task_id: v1::TaskId::from("t"), state: 99, ..Default::default() };
         assert_eq!(error::<v1::TaskStatus>(&status.encode_to_vec()), "Missing required fields: state");
         // Also after a known one: prost keeps the last.
         let known = v1::TaskStatus { state: 1, ..status.clone() };
@@ -240,7 +239,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_of_every_wire_type_are_skipped() {
-        let mut body = v1::TaskId { value: "t".into() }.encode_to_vec();
+        let mut body = v1::TaskId::from("t").encode_to_vec();
         body.extend([0x78, 5]); // 15: varint
         body.extend([0x79, 0, 0, 0, 0, 0, 0, 0, 0]); // 15: 64 bits
         body.extend([0x7a, 2, 9, 9]); // 15: bytes

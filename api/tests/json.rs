@@ -15,7 +15,7 @@ fn refused<M: api::schema::Described>(text: &str, expected: Expect) {
 
 /// An id, the smallest message with a required string.
 fn task_id(value: &str) -> v1::TaskId {
-    v1::TaskId { value: value.into() }
+    v1::TaskId::from(value)
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Cluster {
             .map(|it| agent_info::Capability { r#type: Some(it.into()) });
         for n in 0..n {
             let info = AgentInfo { hostname: format!("node{n}.example.org"), ..AgentInfo::default() };
-            let id = AgentId { value: format!("{}-S{n}", "01234567-89ab-cdef-0123-456789abcdef") };
+            let id = AgentId::from(format!("{}-S{n}", "01234567-89ab-cdef-0123-456789abcdef"));
             let total = Resources::parse(AGENT, "*")?;
             self.allocator.add_agent(&id, &info, &capabilities, None, total, &[])?;
         }
@@ -109,7 +109,7 @@ impl Cluster {
 }
 
 fn framework(n: usize) -> FrameworkId {
-    FrameworkId { value: format!("{}-{n:04}", "01234567-89ab-cdef-0123-456789abcdef") }
+    FrameworkId::from(format!("{}-{n:04}", "01234567-89ab-cdef-0123-456789abcdef"))
 }
 
 fn main() -> Result<()> {

@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn unreachable_tasks_are_bounded_oldest_out() {
         let mut tasks = BoundedTasks::default();
-        let id = |n: usize| TaskId { value: format!("t{n}") };
+        let id = |n: usize| TaskId::from(format!("t{n}"));
         for n in [3, 1, 2, 1] {
             tasks.insert(Arc::new(TaskRecord::from(Task { task_id: id(n), ..Task::default() })), 2);
         }
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn one_connection_at_a_time_speaks_for_a_framework() {
         let mut frameworks = Frameworks::default();
-        let id = FrameworkId { value: "f".into() };
+        let id = FrameworkId::from("f");
         frameworks.insert(Framework::new(
             id.clone(),
             FrameworkInfo::default(),

@@ -28,21 +28,21 @@ impl Ids {
     pub fn next_framework(&mut self) -> FrameworkId {
         let value = format!("{}-{:04}", self.master, self.next_framework);
         self.next_framework += 1;
-        FrameworkId { value }
+        FrameworkId::from(value)
     }
 
     /// `<master id>-S<n>`.
     pub fn next_agent(&mut self) -> AgentId {
         let value = format!("{}-S{}", self.master, self.next_agent);
         self.next_agent += 1;
-        AgentId { value }
+        AgentId::from(value)
     }
 
     /// `<master id>-O<n>`, shared by offers and inverse offers.
     pub fn next_offer(&mut self) -> OfferId {
         let value = format!("{}-O{}", self.master, self.next_offer);
         self.next_offer += 1;
-        OfferId { value }
+        OfferId::from(value)
     }
 }
 

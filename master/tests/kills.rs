@@ -30,7 +30,7 @@ const AGENTS: usize = 100;
 const AHEAD: usize = 8;
 
 fn agent(n: usize) -> AgentId {
-    AgentId { value: format!("agent-{n:08}") }
+    AgentId::from(format!("agent-{n:08}"))
 }
 
 /// What is asked for after so many other operations.
@@ -48,7 +48,7 @@ fn operation(n_before: usize) -> Kind {
 
 /// After how many operations the registry is this; `None` when it never is.
 fn n_operations(registry: &Registry) -> Option<usize> {
-    let names: Vec<_> = registry.admitted().map(|(id, _)| id.value.clone()).collect();
+    let names: Vec<_> = registry.admitted().map(|(id, _)| id.to_string()).collect();
     let first: usize = names.first().map_or(Some(0), |name| name.strip_prefix("agent-")?.parse().ok())?;
     let end = first + names.len();
     if (first..end).map(|n| agent(n).value).ne(names) {

@@ -98,7 +98,7 @@ impl Scheduler for Framework {
             let tasks: Vec<TaskInfo> = (0..room.min(cpus as usize))
                 .map(|_| {
                     self.n_launched += 1;
-                    let task_id = TaskId { value: format!("t{:05}", self.n_launched) };
+                    let task_id = TaskId::from(format!("t{:05}", self.n_launched));
                     let belief = Belief {
                         state: TaskState::TaskStaging,
                         agent_id: offer.agent_id.clone(),

@@ -190,7 +190,7 @@ impl Agent {
         let timeout = message.connection.and_then(|connection| connection.total_ping_timeout_seconds);
         let layout = &self.workload.settings.layout;
         let writes = [
-            Write::Link { path: layout.latest_agent(), target: message.slave_id.value.clone().into() },
+            Write::Link { path: layout.latest_agent(), target: message.slave_id.to_string().into() },
             Write::message(layout.agent_info(&message.slave_id), &self.workload.info),
             Write::text(layout.boot_id(), boot_id()),
         ];
@@ -247,7 +247,7 @@ impl Agent {
         if let Some(attempt) = self.registration.attempt.take() {
             attempt.cancel();
         }
-        tracing::info!(%master, agent = self.workload.agent_id().value, "registered");
+        tracing::info!(%master, agent = self.workload.agent_id().as_str(), "registered");
         self.state = AgentState::Running;
         self.registration.known_by = Some(master.clone());
         // Under the address it calls itself, by which its end would be reported.

@@ -175,7 +175,7 @@ fn queued(task: &TaskInfo) -> Value {
         "role": allocation_role(&task.resources).unwrap_or("*"),
     });
     if let Some(executor) = &task.executor {
-        shown["executor_id"] = executor.executor_id.value.clone().into();
+        shown["executor_id"] = executor.executor_id.as_str().into();
     }
     if let Some(command) = &task.command {
         shown["command"] = self::command(command);

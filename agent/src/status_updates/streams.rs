@@ -187,7 +187,7 @@ impl Streams {
     ) -> Result<Vec<Effect>, UpdateError> {
         let key =
             TaskKey { framework_id: update.framework_id.clone(), task_id: update.status.task_id.clone() };
-        let task = || key.task_id.value.clone();
+        let task = || key.task_id.to_string();
         let uuid = match &update.uuid {
             Some(uuid) if !uuid.is_empty() => uuid.clone(),
             _ => return Err(UpdateError::NoUuid { task: task() }),
@@ -244,9 +244,9 @@ impl Streams {
 
     /// The framework has seen the update `uuid`. The next one of the task, if any, is sent.
     pub fn acknowledge(&mut self, key: &TaskKey, uuid: &[u8]) -> Result<Acknowledged, AcknowledgeError> {
-        let task = || key.task_id.value.clone();
+        let task = || key.task_id.to_string();
         let unknown =
-            || AcknowledgeError::UnknownTask { framework: key.framework_id.value.clone(), task: task() };
+            || AcknowledgeError::UnknownTask { framework: key.framework_id.to_string(), task: task() };
         let stream = self.streams.get_mut(key).ok_or_else(unknown)?;
         let head = match stream.pending.front() {
             Some(head) if head.uuid.as_deref() == Some(uuid) => head,

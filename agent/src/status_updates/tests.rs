@@ -8,7 +8,7 @@ use api::v1::{FrameworkId, TaskId, TaskState, TaskStatus};
 use super::streams::*;
 
 fn key(task: &str) -> TaskKey {
-    TaskKey { framework_id: FrameworkId { value: "f".into() }, task_id: TaskId { value: task.into() } }
+    TaskKey { framework_id: FrameworkId::from("f"), task_id: TaskId::from(task) }
 }
 
 fn update(task: &str, n: u8, state: TaskState) -> StatusUpdate {
@@ -208,7 +208,7 @@ fn a_frameworks_updates_are_bounded_in_bytes_and_the_end_of_a_task_is_told_in_sh
     streams.update(update("other", 4, TaskState::TaskRunning), None).unwrap();
     // Another framework has as much for itself.
     let mut of_another = large("t", 5, TaskState::TaskRunning);
-    of_another.framework_id = FrameworkId { value: "g".into() };
+    of_another.framework_id = FrameworkId::from("g");
     streams.update(of_another, None).unwrap();
     streams.update(large("t", 6, TaskState::TaskFailed), None).unwrap();
     // What is acknowledged makes room.

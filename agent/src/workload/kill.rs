@@ -19,8 +19,8 @@ impl Workload {
         let Some(framework) = self.frameworks.get(framework_id) else {
             // Whoever asks does not know what we do not know: the master reconciles when we register again.
             warn!(
-                framework = framework_id.value,
-                task = task_id.value,
+                framework = framework_id.as_str(),
+                task = task_id.as_str(),
                 "asked to kill a task of an unknown framework"
             );
             return;
@@ -66,7 +66,7 @@ impl Workload {
             }
             ExecutorState::Registering | ExecutorState::Terminating | ExecutorState::Terminated => {
                 info!(
-                    task = task_id.value,
+                    task = task_id.as_str(),
                     ?state,
                     "not killing a task whose executor is ending or not there yet"
                 );
@@ -85,8 +85,8 @@ impl Workload {
         match executor.map(|executor| executor.container_id.clone()) {
             Some(container_id) => self.shut_down(&container_id, turn),
             None => warn!(
-                framework = framework_id.value,
-                executor = executor_id.value,
+                framework = framework_id.as_str(),
+                executor = executor_id.as_str(),
                 "asked to shut down an unknown executor"
             ),
         }
@@ -120,7 +120,7 @@ impl Workload {
         if framework.state == FrameworkState::Terminating {
             return;
         }
-        info!(framework = framework_id.value, "shutting down a framework");
+        info!(framework = framework_id.as_str(), "shutting down a framework");
         framework.state = FrameworkState::Terminating;
         let containers: Vec<_> = framework.executors.values().map(|e| e.container_id.clone()).collect();
         for container_id in containers {

@@ -103,8 +103,8 @@ impl Workload {
         let agent_id = self.agent_id();
         if let Some(task) = tasks.iter().find(|task| task.agent_id != agent_id) {
             warn!(
-                task = task.task_id.value,
-                agent = task.agent_id.value,
+                task = task.task_id.as_str(),
+                agent = task.agent_id.as_str(),
                 "dropping a task meant for another agent"
             );
             return None;
@@ -112,7 +112,7 @@ impl Workload {
         if let Some(framework) = self.frameworks.get(&framework_id)
             && framework.state == FrameworkState::Terminating
         {
-            warn!(framework = framework_id.value, "dropping tasks of a framework that is being shut down");
+            warn!(framework = framework_id.as_str(), "dropping tasks of a framework that is being shut down");
             return None;
         }
         (!self.terminating).then_some(framework_id)
@@ -177,7 +177,7 @@ impl Workload {
         message: &str,
         turn: &mut Turn<'_>,
     ) {
-        warn!(task = run.task.task_id.value, ?reason, message, "not running a task");
+        warn!(task = run.task.task_id.as_str(), ?reason, message, "not running a task");
         let Some(framework_id) = &run.framework.id else { return };
         let executor_id = run.task.executor.as_ref().map(|executor| executor.executor_id.clone());
         let update = self.agent_update(
@@ -291,8 +291,8 @@ impl Workload {
             turn.push(Effect::Write(latest));
         }
         info!(
-            framework = framework_id.value,
-            executor = info.executor_id.value,
+            framework = framework_id.as_str(),
+            executor = info.executor_id.as_str(),
             container_id,
             "launching an executor"
         );
@@ -346,7 +346,7 @@ impl Workload {
         let Some(framework) = self.frameworks.get_mut(framework_id) else { return };
         let Some(executor) = framework.executors.get_mut(&info.executor_id) else { return };
         if executor.has(&task.task_id) {
-            warn!(task = task.task_id.value, "dropping a task that its executor already has");
+            warn!(task = task.task_id.as_str(), "dropping a task that its executor already has");
             return;
         }
         if executor.checkpoint {

@@ -101,7 +101,7 @@ impl Workload {
             .filter(|executor| executor.state == ExecutorState::Running);
         let tell = executor.and_then(|executor| executor.tell(ExecutorEvent::Message { data }));
         if tell.is_none() {
-            let (framework, executor) = (&framework_id.value, &executor_id.value);
+            let (framework, executor) = (framework_id.as_str(), executor_id.as_str());
             warn!(framework, executor, "dropping a message for an executor that is not running");
         }
         let reached = tell.is_some();

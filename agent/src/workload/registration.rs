@@ -56,7 +56,7 @@ impl Workload {
                         .is_some_and(|e| e.state == ExecutorState::Registering)
             });
         if !wanted {
-            warn!(framework = framework_id.value, executor = executor_id.value, %from, "refusing an executor");
+            warn!(framework = framework_id.as_str(), executor = executor_id.as_str(), %from, "refusing an executor");
             let (framework_id, executor_id) = (framework_id.clone(), executor_id.clone());
             let event = ExecutorEvent::Shutdown;
             return turn.push(Effect::Tell(Box::new(Tell { link, framework_id, executor_id, event })));
@@ -109,11 +109,8 @@ impl Workload {
         let framework = self
             .frameworks
             .get(framework_id)
-            .ok_or_else(|| Refusal::UnknownFramework(framework_id.value.clone()))?;
-        framework
-            .executors
-            .get(executor_id)
-            .ok_or_else(|| Refusal::UnknownExecutor(executor_id.value.clone()))
+            .ok_or_else(|| Refusal::UnknownFramework(framework_id.to_string()))?;
+        framework.executors.get(executor_id).ok_or_else(|| Refusal::UnknownExecutor(executor_id.to_string()))
     }
 
     /// The same, for calls that only a subscribed executor may make.
@@ -124,7 +121,7 @@ impl Workload {
     ) -> Result<&Executor, Refusal> {
         let executor = self.caller(framework_id, executor_id)?;
         match executor.state {
-            ExecutorState::Registering => Err(Refusal::NotSubscribed(executor_id.value.clone())),
+            ExecutorState::Registering => Err(Refusal::NotSubscribed(executor_id.to_string())),
             _ => Ok(executor),
         }
     }
@@ -201,8 +198,8 @@ impl Workload {
         let Some(executor) = framework.executors.get_mut(path.executor) else { return };
         let unneeded = executor.queued.is_empty() && !executor.was_sent;
         info!(
-            framework = path.framework.value,
-            executor = path.executor.value,
+            framework = path.framework.as_str(),
+            executor = path.executor.as_str(),
             ?link,
             "an executor registers"
         );

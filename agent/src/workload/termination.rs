@@ -27,7 +27,7 @@ impl Workload {
         let Some(executor) = framework.executors.get_mut(&executor_id) else { return };
         info!(
             container_id,
-            executor = executor_id.value,
+            executor = executor_id.as_str(),
             message = termination.message,
             "an executor has ended"
         );

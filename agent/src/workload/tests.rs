@@ -732,7 +732,7 @@ mod histories {
                         assert!(self.alive.insert(launch.container_id), "a container is launched once");
                     }
                     Effect::Store { update, .. } if Workload::is_end(&update) => {
-                        let task = update.status.task_id.value.clone();
+                        let task = update.status.task_id.to_string();
                         *self.ends.entry(task.clone()).or_default() += 1;
                         self.to_acknowledge.push(task);
                     }

@@ -41,16 +41,16 @@ impl Workload {
         task_id.validate()?;
         match &update.uuid {
             Some(uuid) if uuid.len() == 16 => update.status.uuid = Some(uuid.clone()),
-            _ => return Err(Ignored::Uuid(task_id.value)),
+            _ => return Err(Ignored::Uuid(task_id.to_string())),
         }
         let agent_id = self.agent_id();
         if let Some(claimed) = update.slave_id.as_ref().filter(|claimed| **claimed != agent_id) {
-            return Err(Ignored::Agent(task_id.value, claimed.value.clone()));
+            return Err(Ignored::Agent(task_id.to_string(), claimed.to_string()));
         }
         let framework_id = update.framework_id.clone();
         let framework = match self.frameworks.get(&framework_id) {
             Some(framework) if framework.state == FrameworkState::Running => framework,
-            _ => return Err(Ignored::Framework(framework_id.value)),
+            _ => return Err(Ignored::Framework(framework_id.to_string())),
         };
         let executor_id = update.executor_id.clone();
         let executor = framework
@@ -60,7 +60,7 @@ impl Workload {
             if let Some(container_id) = executor.map(|executor| executor.container_id.clone()) {
                 self.shut_down(&container_id, turn);
             }
-            return Err(Ignored::Staging(task_id.value));
+            return Err(Ignored::Staging(task_id.to_string()));
         }
         if let Some(executor) = executor {
             update.executor_id.get_or_insert_with(|| executor.id().clone());
@@ -111,7 +111,7 @@ impl Workload {
         let then = confirm(Some(executor_id.clone()), from);
         if !news {
             // The first end of a task is its end; the executor only needs to stop repeating this one.
-            warn!(task = task_id.value, "ignoring a second terminal update");
+            warn!(task = task_id.as_str(), "ignoring a second terminal update");
             turn.effects.extend(then.map(Effect::Tell));
             return;
         }

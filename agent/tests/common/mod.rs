@@ -156,7 +156,7 @@ impl Cluster {
                     if let Some(message) = &status.message {
                         text += &format!(": {message}");
                     }
-                    history.entry(status.task_id.value.clone()).or_default().push(text);
+                    history.entry(status.task_id.to_string()).or_default().push(text);
                 }
             }
             history

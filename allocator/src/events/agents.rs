@@ -25,7 +25,7 @@ impl Allocator {
         used: &[(FrameworkId, Resources)],
     ) -> Result<()> {
         if self.agent_keys.contains_key(id) {
-            return Err(AllocatorError::KnownAgent(id.value.clone()));
+            return Err(AllocatorError::KnownAgent(id.to_string()));
         }
         for (framework_id, resources) in used {
             check_allocated(framework_id, id, resources)?;
@@ -195,6 +195,6 @@ impl Allocator {
     }
 
     pub(crate) fn agent(&self, id: &AgentId) -> Result<AgentKey> {
-        self.agent_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownAgent(id.value.clone()))
+        self.agent_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownAgent(id.to_string()))
     }
 }

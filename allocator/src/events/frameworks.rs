@@ -26,10 +26,10 @@ impl Allocator {
         options: &FrameworkOptions,
     ) -> Result<()> {
         if self.framework_keys.contains_key(id) {
-            return Err(AllocatorError::KnownFramework(id.value.clone()));
+            return Err(AllocatorError::KnownFramework(id.to_string()));
         }
         if matches!(&*id.value, "" | ".") || id.value.contains('/') {
-            return Err(AllocatorError::InvalidFrameworkId(id.value.clone()));
+            return Err(AllocatorError::InvalidFrameworkId(id.to_string()));
         }
         let roles = roles_of(info);
         roles.iter().try_for_each(|role| check_role(role))?;
@@ -168,7 +168,7 @@ impl Allocator {
     }
 
     pub(crate) fn framework(&self, id: &FrameworkId) -> Result<FrameworkKey> {
-        self.framework_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownFramework(id.value.clone()))
+        self.framework_keys.get(id).copied().ok_or_else(|| AllocatorError::UnknownFramework(id.to_string()))
     }
 
     fn clients_of(&self, framework: FrameworkKey) -> Vec<ClientKey> {

@@ -32,8 +32,8 @@ pub(crate) fn check_allocated(
     resources.iter().try_for_each(|entry| match entry.allocated_to() {
         Some(role) => check_role(role),
         None => Err(AllocatorError::NotAllocated {
-            framework_id: framework_id.value.clone(),
-            agent_id: agent_id.value.clone(),
+            framework_id: framework_id.to_string(),
+            agent_id: agent_id.to_string(),
             resources: resources.clone(),
         }),
     })

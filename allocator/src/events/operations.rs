@@ -33,7 +33,7 @@ impl Allocator {
             check_allocated(framework_id, agent_id, resources)?;
             for entry in resources {
                 if *role.get_or_insert(entry.allocated_to()) != entry.allocated_to() {
-                    return Err(AllocatorError::SeveralRoles(agent_id.value.clone()));
+                    return Err(AllocatorError::SeveralRoles(agent_id.to_string()));
                 }
             }
         }
@@ -44,8 +44,8 @@ impl Allocator {
         let (Some(client), Some(held)) = (client, held) else {
             let resources = conversions.first().map(|it| it.consumed.clone()).unwrap_or_default();
             return Err(AllocatorError::NotHeld {
-                framework_id: framework_id.value.clone(),
-                agent_id: agent_id.value.clone(),
+                framework_id: framework_id.to_string(),
+                agent_id: agent_id.to_string(),
                 role: role.to_owned(),
                 resources,
             });
@@ -53,8 +53,8 @@ impl Allocator {
         let mut after = held.resources.clone();
         for conversion in &conversions {
             conversion.apply(&mut after).map_err(|resources| AllocatorError::NotHeld {
-                framework_id: framework_id.value.clone(),
-                agent_id: agent_id.value.clone(),
+                framework_id: framework_id.to_string(),
+                agent_id: agent_id.to_string(),
                 role: role.to_owned(),
                 resources,
             })?;
@@ -101,7 +101,7 @@ impl Allocator {
         let mut available = self.agents[agent.0].available.clone();
         for conversion in conversions {
             conversion.apply(&mut available).map_err(|resources| AllocatorError::NotAvailable {
-                agent_id: agent_id.value.clone(),
+                agent_id: agent_id.to_string(),
                 resources,
                 available: available.clone(),
             })?;
@@ -170,7 +170,7 @@ impl Allocator {
         let mut total = self.agents[agent.0].total.clone();
         for conversion in conversions {
             conversion.apply(&mut total).map_err(|resources| AllocatorError::NotAvailable {
-                agent_id: agent_id.value.clone(),
+                agent_id: agent_id.to_string(),
                 resources,
                 available: total.clone(),
             })?;

@@ -27,8 +27,8 @@ impl Allocator {
         let Some(&agent) = self.agent_keys.get(agent_id) else { return Ok(()) };
         check_allocated(framework_id, agent_id, resources)?;
         let not_held = |role: &str| AllocatorError::NotHeld {
-            framework_id: framework_id.value.clone(),
-            agent_id: agent_id.value.clone(),
+            framework_id: framework_id.to_string(),
+            agent_id: agent_id.to_string(),
             role: role.to_owned(),
             resources: resources.clone(),
         };

@@ -55,7 +55,7 @@ impl Allocator {
                 break;
             }
             checks_left = checks_left.saturating_sub(checks);
-            told.insert(state.id.value.clone(), self.excluded_agents(*key));
+            told.insert(state.id.to_string(), self.excluded_agents(*key));
         }
         let next = page.offset.saturating_add(told.len());
         ConstraintsDebug {
@@ -77,7 +77,7 @@ impl Allocator {
         for role in constrained().take(n_roles_max) {
             let agents = self.agents.iter().map(|(_, agent)| agent);
             let agents = agents.filter(|agent| !state.constraints.allow(role, agent.view()));
-            let mut ids: Vec<String> = agents.map(|agent| agent.id.value.clone()).collect();
+            let mut ids: Vec<String> = agents.map(|agent| agent.id.to_string()).collect();
             ids.sort_unstable();
             excluded.insert(role.to_string(), ids);
         }

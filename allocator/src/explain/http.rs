@@ -40,8 +40,8 @@ impl AllocatorProcess {
             let wanted = "say whom to explain, as in `/allocator/explain?framework=ID`; \
                           `/master/frameworks` lists ids";
             let id = query.get("framework").filter(|id| !id.is_empty()).ok_or(wanted.to_owned())?;
-            let agent = query.get("agent").map(|id| AgentId { value: id.clone() });
-            Ok((FrameworkId { value: id.clone() }, agent, page))
+            let agent = query.get("agent").map(|id| AgentId::from(id.as_str()));
+            Ok((FrameworkId::from(id.as_str()), agent, page))
         });
         let (framework_id, agent, page) = match asked {
             Ok(asked) => asked,

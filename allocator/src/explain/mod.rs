@@ -237,7 +237,7 @@ impl Allocator {
         }
         let (cycles, cycles_text) = self.cycles();
         Ok(Explanation {
-            framework_id: framework_id.value.clone(),
+            framework_id: framework_id.to_string(),
             time: now.as_secs_f64(),
             cycles,
             cycles_text,
@@ -253,7 +253,7 @@ impl Allocator {
         let Some(role) = role else { return Ok(state.clients.values().copied().collect()) };
         let client = state.clients.get(role).copied();
         client.map(|client| vec![client]).ok_or_else(|| AllocatorError::NotInRole {
-            framework_id: state.id.value.clone(),
+            framework_id: state.id.to_string(),
             role: role.to_owned(),
         })
     }

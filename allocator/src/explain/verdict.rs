@@ -77,7 +77,7 @@ impl Allocator {
         let state = &self.agents[agent.0];
         let reason = self.reason(now, client, agent, kind, queue);
         AgentExplanation {
-            agent_id: state.id.value.clone(),
+            agent_id: state.id.to_string(),
             hostname: state.hostname.clone(),
             text: Sentence(kind, &reason).to_string(),
             reason,
@@ -159,7 +159,7 @@ impl Allocator {
     fn claimant(&self, client: ClientKey, offer: &Resources) -> Claimant {
         let state = &self.clients[client.0];
         Claimant {
-            framework_id: self.frameworks[state.framework.0].id.value.clone(),
+            framework_id: self.frameworks[state.framework.0].id.to_string(),
             role: self.roles[state.role.0].name.to_string(),
             offer: bounded(offer),
         }

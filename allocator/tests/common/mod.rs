@@ -50,11 +50,11 @@ impl Default for Cluster {
 }
 
 pub(crate) fn framework_id(id: &str) -> FrameworkId {
-    FrameworkId { value: id.to_owned() }
+    FrameworkId::from(id)
 }
 
 pub(crate) fn agent_id(id: &str) -> AgentId {
-    AgentId { value: id.to_owned() }
+    AgentId::from(id)
 }
 
 /// As Mesos writes them, and beyond that: `cpus~:1` is revocable, `disk#v(r):5` the persistent volume `v`,
@@ -391,20 +391,20 @@ impl Cluster {
         self.remember(&allocation);
         let mut lines = Vec::new();
         for framework in &allocation.frameworks {
-            let id = &framework.framework_id.value;
+            let id = framework.framework_id.as_str();
             for offer in &framework.offers {
                 let several = self.frameworks[id].roles.len() > 1;
                 let role = if several { format!(" as {}", offer.role) } else { String::new() };
                 let what = offer.resources.clone().unallocated();
                 lines.push((
-                    offer.agent_id.value.clone(),
+                    offer.agent_id.to_string(),
                     format!("{id}{role} <- {} {what}\n", offer.agent_id.value),
                 ));
             }
         }
         for asked in &allocation.inverse_offers {
-            let (framework, agent) = (&asked.framework_id.value, &asked.agent_id.value);
-            lines.push((agent.clone(), format!("{framework} is asked to leave {agent}\n")));
+            let (framework, agent) = (&asked.framework_id, &asked.agent_id);
+            lines.push((agent.to_string(), format!("{framework} is asked to leave {agent}\n")));
         }
         lines.sort();
         if lines.is_empty() {
@@ -418,7 +418,7 @@ impl Cluster {
         for framework in &allocation.frameworks {
             for offer in &framework.offers {
                 assert_eq!(offer.resources.allocation_role(), Some(&*offer.role));
-                let key = (framework.framework_id.value.clone(), offer.agent_id.value.clone());
+                let key = (framework.framework_id.to_string(), offer.agent_id.to_string());
                 *self.held.entry(key).or_default() += &offer.resources;
             }
         }

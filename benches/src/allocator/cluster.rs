@@ -80,7 +80,7 @@ impl Cluster {
         role: impl Fn(usize) -> String,
     ) -> Result<Duration> {
         let infos: Vec<FrameworkInfo> = (0..n).map(|n| framework_info(role(n), capabilities)).collect();
-        let ids = infos.iter().enumerate().map(|(n, _)| FrameworkId { value: format!("framework{n}") });
+        let ids = infos.iter().enumerate().map(|(n, _)| FrameworkId::from(format!("framework{n}")));
         self.frameworks = ids.collect();
         let options = FrameworkOptions::default();
         let (took, done) = timed(|| {
@@ -98,7 +98,7 @@ impl Cluster {
         let n = self.agents;
         self.agents += 1;
         let info = AgentInfo { hostname: format!("agent{n}"), ..AgentInfo::default() };
-        NewAgent { id: AgentId { value: format!("agent{n}") }, info, total, used }
+        NewAgent { id: AgentId::from(format!("agent{n}")), info, total, used }
     }
 
     /// `n` agents, all of them with `total`, of which the frameworks in turn have `used` of one.

@@ -279,7 +279,7 @@ mod tests {
         let by_executor = |launches: &Vec<Launch>| {
             let mut counts = BTreeMap::new();
             for launch in launches {
-                *counts.entry(launch.executor.value.clone()).or_insert(0) += 1;
+                *counts.entry(launch.executor.to_string()).or_insert(0) += 1;
             }
             counts.into_iter().collect()
         };

@@ -175,7 +175,7 @@ impl<J: Job> WorkScheduler<J> {
             ..Default::default()
         };
         TaskInfo {
-            name: launch.task.value.clone(),
+            name: launch.task.to_string(),
             task_id: launch.task,
             agent_id: agent.clone(),
             resources: scalars(TASK_CPUS, TASK_MEM),

@@ -47,7 +47,7 @@ impl Cluster {
         }
         self.may_order(id)?;
         if self.agents.is_changing(id) {
-            return Err(OrderError::Changing(id.value.clone()));
+            return Err(OrderError::Changing(id.to_string()));
         }
         tracing::info!(agent = %id, "marking agent gone");
         self.agents.marking_gone.insert(id.clone());
@@ -65,15 +65,15 @@ impl Cluster {
         if let Some(agent) = self.agents.get(id) {
             let machine = agent.machine();
             if self.will.machine(&machine).is_some() {
-                return Err(OrderError::InMaintenance(id.value.clone(), machine.to_string()));
+                return Err(OrderError::InMaintenance(id.to_string(), machine.to_string()));
             }
             if !agent.capabilities.draining {
-                return Err(OrderError::CannotDrain(id.value.clone()));
+                return Err(OrderError::CannotDrain(id.to_string()));
             }
         }
         self.may_order(id)?;
         if self.agents.marking_gone.contains(id) {
-            return Err(OrderError::Changing(id.value.clone()));
+            return Err(OrderError::Changing(id.to_string()));
         }
         self.order(id, Kind::DrainAgent(Drain { agent_id: id.clone(), config }));
         Ok(())
@@ -97,10 +97,10 @@ impl Cluster {
         self.may_order(id)?;
         let orders = self.agents.orders(id);
         if orders.drain.is_some_and(|drain| drain.state() == DrainState::Draining) {
-            return Err(OrderError::StillDraining(id.value.clone()));
+            return Err(OrderError::StillDraining(id.to_string()));
         }
         if !orders.any() {
-            return Err(OrderError::NotDeactivated(id.value.clone()));
+            return Err(OrderError::NotDeactivated(id.to_string()));
         }
         self.order(id, Kind::ReactivateAgent(id.clone()));
         Ok(())
@@ -109,12 +109,12 @@ impl Cluster {
     fn may_order(&self, id: &AgentId) -> Result<(), OrderError> {
         let agents = &self.agents;
         if agents.gone.contains_key(id) {
-            return Err(OrderError::Gone(id.value.clone()));
+            return Err(OrderError::Gone(id.to_string()));
         }
         let known = agents.get(id).is_some()
             || agents.recovered.contains_key(id)
             || agents.unreachable.contains_key(id);
-        if known { Ok(()) } else { Err(OrderError::Unknown(id.value.clone())) }
+        if known { Ok(()) } else { Err(OrderError::Unknown(id.to_string())) }
     }
 
     fn order(&mut self, id: &AgentId, kind: Kind) {

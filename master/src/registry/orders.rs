@@ -26,11 +26,10 @@ impl Registry {
         if let Some(slave) = self.unreachable.get(id) {
             return Ok(orders_of(slave.drain_info, slave.deactivated));
         }
-        let id = id.value.clone();
-        Err(if self.gone.contains_key(&id.as_str().into()) {
-            Refused::AlreadyGone(id)
+        Err(if self.gone.contains_key(id) {
+            Refused::AlreadyGone(id.to_string())
         } else {
-            Refused::Unknown(id)
+            Refused::Unknown(id.to_string())
         })
     }
 
@@ -69,7 +68,7 @@ impl Registry {
                 let drain = Some(DrainInfo { state: DrainState::Drained.into(), ..drain });
                 self.order(id, Orders { drain, ..orders })
             }
-            _ => Err(Refused::NotDraining(id.value.clone())),
+            _ => Err(Refused::NotDraining(id.to_string())),
         }
     }
 
@@ -81,10 +80,10 @@ impl Registry {
     pub(super) fn reactivate_agent(&mut self, id: &AgentId) -> Result<(), Refused> {
         let orders = self.orders_for(id)?;
         if orders.drain.is_some_and(|drain| drain.state() == DrainState::Draining) {
-            return Err(Refused::StillDraining(id.value.clone()));
+            return Err(Refused::StillDraining(id.to_string()));
         }
         if !orders.any() {
-            return Err(Refused::NotDeactivated(id.value.clone()));
+            return Err(Refused::NotDeactivated(id.to_string()));
         }
         self.order(id, Orders::default())
     }

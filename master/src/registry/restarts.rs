@@ -66,12 +66,12 @@ impl Replica {
 }
 
 fn admit(n: usize) -> Operation {
-    let id = Some(AgentId { value: format!("agent-{n:04}") });
+    let id = Some(AgentId::from(format!("agent-{n:04}")));
     Kind::AdmitAgent(AgentInfo { hostname: "host".into(), id, ..Default::default() }).into()
 }
 
 fn names(replica: &Replica) -> Vec<String> {
-    replica.registry().admitted().map(|(id, _)| id.value.clone()).collect()
+    replica.registry().admitted().map(|(id, _)| id.to_string()).collect()
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn the_next_leader_has_what_the_last_one_acknowledged() {
     let mut acknowledged = Vec::new();
     for round in 0..2 {
         let (leader, registry) = elections.recv_timeout(deadline).expect("somebody leads");
-        let there: Vec<_> = registry.admitted().map(|(id, _)| id.value.clone()).collect();
+        let there: Vec<_> = registry.admitted().map(|(id, _)| id.to_string()).collect();
         let missing: Vec<_> = acknowledged.iter().filter(|id| !there.contains(*id)).collect();
         assert!(missing.is_empty(), "acknowledged and not there: {missing:?}");
         let answers: Vec<_> = (100 * round..100 * (round + 1))

@@ -76,7 +76,7 @@ struct Group {
 }
 
 fn agent(n: usize) -> AgentId {
-    AgentId { value: format!("agent-{n:04}") }
+    AgentId::from(format!("agent-{n:04}"))
 }
 
 /// Where a master is.

@@ -182,14 +182,14 @@ impl Registry {
             Kind::AdmitAgent(info) => {
                 let id = self.not_gone(info)?;
                 if self.admitted.contains_key(&id) {
-                    return Err(Refused::AlreadyAdmitted(id.value));
+                    return Err(Refused::AlreadyAdmitted(id.to_string()));
                 }
                 self.admit(id, info.clone(), Orders::default());
                 Ok(())
             }
             Kind::UpdateAgent(info) => {
                 let id = self.not_gone(info)?;
-                let slave = self.admitted.get_mut(&id).ok_or(Refused::NotAdmitted(id.value))?;
+                let slave = self.admitted.get_mut(&id).ok_or_else(|| Refused::NotAdmitted(id.to_string()))?;
                 Arc::make_mut(slave).info = info.clone();
                 Ok(())
             }
@@ -260,13 +260,13 @@ impl Registry {
     }
 
     fn remove(&mut self, id: &AgentId) -> Result<Arc<Slave>, Refused> {
-        self.admitted.remove(id).ok_or_else(|| Refused::NotAdmitted(id.value.clone()))
+        self.admitted.remove(id).ok_or_else(|| Refused::NotAdmitted(id.to_string()))
     }
 
     /// The id of an agent that may be here.
     fn not_gone(&self, info: &AgentInfo) -> Result<AgentId, Refused> {
         let id = id_of(info)?;
-        if self.gone.contains_key(&id) { Err(Refused::AlreadyGone(id.value)) } else { Ok(id) }
+        if self.gone.contains_key(&id) { Err(Refused::AlreadyGone(id.to_string())) } else { Ok(id) }
     }
 
     /// Has the registry ask for masters that have a capability, or not.

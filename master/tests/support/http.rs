@@ -137,7 +137,7 @@ impl Scheduler {
     pub fn subscribe(to: SocketAddr, call: &Call, protobuf: bool) -> Scheduler {
         let mut scheduler = Scheduler::open(to, call, protobuf);
         let event = scheduler.next().unwrap();
-        scheduler.framework_id = event.subscribed.expect("SUBSCRIBED comes first").framework_id.value;
+        scheduler.framework_id = event.subscribed.expect("SUBSCRIBED comes first").framework_id.to_string();
         scheduler
     }
 

@@ -38,7 +38,7 @@ impl<'a, E: Executor> ExecutorCalls<'a, E> {
     pub fn send_status_update(&mut self, mut status: TaskStatus) -> Result<(), InvalidUpdate> {
         if status.state() == TaskState::TaskStaging {
             let state = TaskState::TaskStaging.as_str_name();
-            return Err(InvalidUpdate { task: status.task_id.value, state });
+            return Err(InvalidUpdate { task: status.task_id.to_string(), state });
         }
         let environment = &self.link.environment;
         let uuid = self.ctx.uuid().as_bytes().to_vec();

@@ -55,7 +55,7 @@ impl World {
                     .reconciliations
                     .iter()
                     .flat_map(|it| &it.statuses)
-                    .map(|it| it.task_id.value.clone())
+                    .map(|it| it.task_id.to_string())
                     .collect();
                 format!("reregistered {} missing={}", tail(&m.slave_id.value), missing.join(","))
             }

@@ -32,7 +32,7 @@ fn led() -> Vec<Write> {
     let mut member = Member::new(&Seat::alone(), disk.load(), 7, 400, Time::default()).unwrap();
     let mut writes = Vec::new();
     for n in 0..24 {
-        let id = |n: usize| AgentId { value: format!("agent-{n}") };
+        let id = |n: usize| AgentId::from(format!("agent-{n}"));
         let info = AgentInfo { id: Some(id(n)), hostname: "h".repeat(n * 9), ..Default::default() };
         let mut operations = vec![Kind::AdmitAgent(info).into()];
         if n % 3 == 2 {

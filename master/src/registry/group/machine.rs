@@ -201,7 +201,7 @@ mod tests {
 
     fn admit(agent: &str, id: u32, since: u64) -> Operation {
         let id = id.to_be_bytes().to_vec();
-        let info = AgentInfo { id: Some(AgentId { value: agent.into() }), ..Default::default() };
+        let info = AgentInfo { id: Some(AgentId::from(agent)), ..Default::default() };
         Operation { ticket: Some(Ticket { id, since }), ..Kind::AdmitAgent(info).into() }
     }
 

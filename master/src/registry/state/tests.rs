@@ -4,11 +4,11 @@ use super::super::operation::{Marked, Prune};
 use super::*;
 
 fn agent(id: &str) -> AgentInfo {
-    AgentInfo { hostname: "h".into(), id: Some(AgentId { value: id.into() }), ..Default::default() }
+    AgentInfo { hostname: "h".into(), id: Some(AgentId::from(id)), ..Default::default() }
 }
 
 fn id(id: &str) -> AgentId {
-    AgentId { value: id.into() }
+    AgentId::from(id)
 }
 
 fn marked(agent: &str, nanoseconds: i64) -> Marked {
