@@ -79,6 +79,14 @@ pub enum AllocatorError {
         /// What there is.
         available: Resources,
     },
+    /// An operation makes a shared volume that is there already.
+    #[error("agent {agent_id} has `{resources}` already; what is shared has to be told apart by its id")]
+    AlreadyShared {
+        /// Where.
+        agent_id: String,
+        /// What was to be made.
+        resources: Resources,
+    },
     /// Quota is of top-level roles.
     #[error("`{0}` is below another role; quota is set for the top-level role, and counts for all below it")]
     NestedQuota(String),

@@ -352,7 +352,7 @@ proptest! {
 }
 
 /// Scripts on which the two once parted, or the allocator's own state did not add up.
-const ONCE_PARTED: [(&str, &str); 10] = [
+const ONCE_PARTED: [(&str, &str); 12] = [
     ("", "framework f role=r | quota s g=cpus:2 | agent a cpus(r):1;cpus:1;ports:[1-1] | cycle"),
     (
         "",
@@ -396,6 +396,16 @@ const ONCE_PARTED: [(&str, &str); 10] = [
     (
         "min=",
         "agent a cpus:1;disk%v(r):20 | framework f role=r caps=shared | quota r g=cpus:1 | cycle | cycle",
+    ),
+    (
+        "",
+        "framework f role=r | agent a cpus:1;mem:64;disk(r):30 | cycle | convert f a r disk(r):10 -> disk%x(r):10
+         convert f a r disk(r):10 -> disk%x(r):10 | recover f a | cycle",
+    ),
+    (
+        "",
+        "framework f role=r | agent a cpus:1;mem:64;disk(r):30 | convert_free a disk(r):10 -> disk%x(r):10
+         convert_free a disk(r):10 -> disk%x(r):10 | cycle",
     ),
 ];
 

@@ -19,7 +19,8 @@ pub struct Conversion {
 
 impl Allocator {
     /// Applies operations of a framework to what it holds on an agent, and to what the agent has. Everything is
-    /// allocated to one and the same role. Nothing changes if one of them cannot be applied.
+    /// allocated to one and the same role. Nothing changes if one of them cannot be applied, or would make a shared
+    /// volume that is there already.
     pub fn update_allocation(
         &mut self,
         framework_id: &FrameworkId,
@@ -95,7 +96,7 @@ impl Allocator {
     }
 
     /// Applies operations of an operator to what an agent has and nobody holds. Nothing changes if one of them
-    /// cannot be applied.
+    /// cannot be applied, or would make a shared volume that is there already.
     pub fn update_available(&mut self, agent_id: &AgentId, conversions: &[Conversion]) -> Result<()> {
         let agent = self.agent(agent_id)?;
         let mut available = self.agents[agent.0].available.clone();
@@ -169,6 +170,14 @@ impl Allocator {
     ) -> Result<Resources> {
         let mut total = self.agents[agent.0].total.clone();
         for conversion in conversions {
+            // To add it again would be to share it once more: what it was to be made of would just be gone.
+            let shared = conversion.converted.shared();
+            if !shared.is_empty() && (total.clone() - &conversion.consumed).intersects(&shared) {
+                return Err(AllocatorError::AlreadyShared {
+                    agent_id: agent_id.to_string(),
+                    resources: shared,
+                });
+            }
             conversion.apply(&mut total).map_err(|resources| AllocatorError::NotAvailable {
                 agent_id: agent_id.to_string(),
                 resources,

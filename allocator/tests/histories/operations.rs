@@ -34,6 +34,22 @@ fn operations_that_cannot_be_applied_change_nothing() {
 }
 
 #[test]
+fn a_shared_volume_is_made_once() {
+    check(
+        "framework f role=r | agent a cpus:4;mem:64;disk(r):30 | run
+         convert f a r disk(r):10 -> disk%x(r):10 | convert f a r disk(r):10 -> disk%x(r):10
+         recover f a | convert_free a disk(r):10 -> disk%x(r):10
+         convert_free a disk%x(r):10 -> disk%x(r):10 | cycle",
+        expect![[r#"
+            f <- a cpus:4; mem:64; disk(reservations: [(STATIC,r)]):30
+            error: agent a has `disk(reservations: [(STATIC,r)])[x:x]<SHARED>:10` already; what is shared has to be told apart by its id
+            error: agent a has `disk(reservations: [(STATIC,r)])[x:x]<SHARED>:10` already; what is shared has to be told apart by its id
+            f <- a cpus:4; mem:64; disk(reservations: [(STATIC,r)]):20
+        "#]],
+    );
+}
+
+#[test]
 fn an_operator_reserves_what_is_free() {
     check(
         "framework f role=r | agent a cpus:4;mem:64 | convert_free a cpus:3 -> cpus(s):3 | cycle

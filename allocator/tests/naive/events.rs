@@ -16,6 +16,12 @@ fn refusal_duration(seconds: f64) -> Option<Duration> {
     }
 }
 
+/// Whether the agent of which all but `total` was taken would be given a shared volume twice.
+fn makes_shared_again(total: &Resources, converted: &Resources) -> bool {
+    let there: Vec<_> = total.iter().filter(|it| it.is_shared()).collect();
+    converted.iter().filter(|it| it.is_shared()).any(|it| there.contains(&it))
+}
+
 impl Naive {
     // --- Agents ----------------------------------------------------------------------------------------
 
@@ -295,7 +301,12 @@ impl Naive {
                 return false;
             }
             held = held - consumed + converted;
-            total = total - &consumed_total + &converted.clone().unallocated();
+            total -= &consumed_total;
+            let converted = converted.clone().unallocated();
+            if makes_shared_again(&total, &converted) {
+                return false;
+            }
+            total += &converted;
         }
         state.total = total;
         self.held.insert(key, held);
@@ -318,7 +329,11 @@ impl Naive {
                 return false;
             }
             available = available - consumed + converted;
-            total = total - consumed + converted;
+            total -= consumed;
+            if makes_shared_again(&total, converted) {
+                return false;
+            }
+            total += converted;
         }
         if let Some(state) = self.agents.get_mut(agent) {
             state.total = total;

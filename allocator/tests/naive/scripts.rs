@@ -153,6 +153,7 @@ fn operations() -> impl Strategy<Value = String> {
         "cpus(r/x):1 -> cpus:1",
         "disk(r):10 -> disk#v(r):10",
         "disk#v(r):10 -> disk(r):10",
+        "disk(r):10 -> disk%x(r):10",
     ]);
     let held = one_of(&[
         "r cpus:1 -> cpus(r):1",
