@@ -22,12 +22,18 @@ use benches::failover::storm::{self, Figures, Storm};
 use benches::failover::takeover::Cluster;
 use benches::{Reach, note, percentile, print_load, row};
 
+/// As the `mesos` command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const N_TAKEOVERS: usize = 50;
 const N_TRANSFERS: usize = 20;
 
 /// As in Mesos's own measurement of a failover.
 const LARGE: Storm = Storm { n_agents: 20_000, n_tasks: 5, n_nodes: 100 };
 const HUGE: Storm = Storm { n_agents: 40_000, n_tasks: 10, n_nodes: 100 };
+/// Each agent over a connection of its own, as many as a process may have files.
+const WIDE: Storm = Storm { n_agents: 8_000, n_tasks: 10, n_nodes: 8_000 };
 
 fn main() {
     daemons::run(bench)
@@ -65,6 +71,9 @@ fn bench() -> Result<(), Box<dyn Error>> {
         row(what, figures.seconds, "s", Reach::AtMost(3.0));
         let mb = figures.resident_bytes.unwrap_or_default() as f64 / 1e6;
         row("  its resident memory then", mb, "MB", Reach::AtMost(1000.0));
+        show(&figures);
+        let figures = storm::with_a_process(WIDE, &work)?;
+        row("8,000 agents, each by a connection of its own", figures.seconds, "s", Reach::AtMost(0.6));
         show(&figures);
     }
     if wants("takeover") {

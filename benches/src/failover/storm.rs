@@ -80,8 +80,9 @@ pub fn in_one_process(storm: Storm, work: &Path) -> Result<Figures> {
     if checked != storm.n_agents {
         return Err(format!("the master has {checked} agents, not {}", storm.n_agents).into());
     }
-    fleet.end();
+    // Before its agents, whose loss would keep it busy.
     node.shutdown().wait(Duration::from_secs(60))?;
+    fleet.end();
     Ok(figures)
 }
 
@@ -122,7 +123,7 @@ pub fn with_a_process(storm: Storm, work: &Path) -> Result<Figures> {
         n_sent_back: fleet.board.n_sent_back.load(Ordering::Relaxed),
         resident_bytes: Some(master.resident_bytes()?),
     };
+    master.kill();
     fleet.end();
-    master.end();
     Ok(figures)
 }
