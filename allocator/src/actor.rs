@@ -122,13 +122,13 @@ impl AllocatorProcess {
     pub fn add_agent(
         &mut self,
         id: AgentId,
-        info: AgentInfo,
+        info: &AgentInfo,
         capabilities: Vec<Capability>,
         total: Resources,
         used: Vec<(FrameworkId, Resources)>,
         ctx: &mut Context<Self>,
     ) {
-        let done = self.state.add_agent(&id, &info, &capabilities, None, total, &used);
+        let done = self.state.add_agent(&id, info, &capabilities, None, total, &used);
         self.after("add_agent", done, ctx);
     }
 
@@ -142,12 +142,12 @@ impl AllocatorProcess {
     pub fn update_agent(
         &mut self,
         id: AgentId,
-        info: AgentInfo,
+        info: &AgentInfo,
         total: Option<Resources>,
         capabilities: Option<Vec<Capability>>,
         ctx: &mut Context<Self>,
     ) {
-        let done = self.state.update_agent(&id, &info, total, capabilities.as_deref());
+        let done = self.state.update_agent(&id, info, total, capabilities.as_deref());
         self.after("update_agent", done, ctx);
     }
 

@@ -74,7 +74,7 @@ impl World {
         self.call(move |allocator, ctx| {
             let total = resources("cpus:2;mem:512");
             let info = agent_info(id, None);
-            allocator.add_agent(agent_id(id), info, agent_capabilities(false), total, Vec::new(), ctx);
+            allocator.add_agent(agent_id(id), &info, agent_capabilities(false), total, Vec::new(), ctx);
         });
     }
 
@@ -172,7 +172,7 @@ fn metrics_tell_runs_resources_and_roles() {
         let capabilities = agent_capabilities(false);
         let total = resources("cpus:2;mem:512;disk:5");
         let used = vec![(framework_id("g"), resources("cpus:1;mem:256").allocated("s"))];
-        allocator.add_agent(agent_id("a1"), agent_info("a1", None), capabilities, total, used, ctx);
+        allocator.add_agent(agent_id("a1"), &agent_info("a1", None), capabilities, total, used, ctx);
     });
     assert_eq!(told.recv_timeout(soon).unwrap().n_offers(), 1);
     let snapshot =
@@ -189,7 +189,7 @@ fn metrics_tell_runs_resources_and_roles() {
         allocator.remove_framework(framework_id("f"), ctx);
         allocator.add_agent(
             agent_id("a2"),
-            agent_info("a2", None),
+            &agent_info("a2", None),
             Vec::new(),
             resources("cpus:1"),
             vec![],
@@ -277,7 +277,7 @@ fn gauges_are_of_a_bounded_number_of_resources_that_are_there() {
     world.call(|allocator, ctx| {
         let invented: String = (0..100).map(|n| format!(";a{n}:1")).collect();
         let (total, info) = (resources(&format!("cpus:2;zeal:1{invented}")), agent_info("a", None));
-        allocator.add_agent(agent_id("a"), info, agent_capabilities(false), total, Vec::new(), ctx);
+        allocator.add_agent(agent_id("a"), &info, agent_capabilities(false), total, Vec::new(), ctx);
     });
     assert_eq!(n_shown(&mut world), (true, true, 30));
     world.call(|allocator, ctx| {

@@ -27,7 +27,7 @@ fn node() -> Node {
         allocator.add_framework(framework_id("f"), info, Vec::new(), true, FrameworkOptions::default(), ctx);
         for (id, total) in [("a1", "cpus:2;mem:512"), ("a2", "cpus(other):2;mem(other):512")] {
             let (info, capabilities) = (agent_info(id, None), agent_capabilities(false));
-            allocator.add_agent(agent_id(id), info, capabilities, resources(total), Vec::new(), ctx);
+            allocator.add_agent(agent_id(id), &info, capabilities, resources(total), Vec::new(), ctx);
         }
     });
     assert_eq!(told.recv_timeout(SOON).unwrap().n_offers(), 1);

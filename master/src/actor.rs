@@ -11,6 +11,7 @@ use std::time::Duration;
 use allocator::{Allocation, AllocatorProcess};
 use api::internal::*;
 use api::v1::{AgentId, MasterInfo, Unavailability};
+use indexmap::IndexMap;
 use libprocess::http::{Method, RouteOptions};
 use libprocess::metrics::Counter;
 use libprocess::{Context, Message, Pid, Process, Time, Upid};
@@ -78,7 +79,7 @@ pub struct Master {
     pub(crate) registrar: Pid<Registrar>,
     /// Since it leads.
     pub(crate) allocator: Option<Pid<AllocatorProcess>>,
-    pub(crate) observers: BTreeMap<AgentId, Pid<Observer>>,
+    pub(crate) observers: IndexMap<AgentId, Pid<Observer>>,
     counters: HashMap<Cow<'static, str>, Counter>,
     pub(crate) returns: Returns,
     /// Empty between events. Most lead to a few effects, and making room for them costs more than the effects.
@@ -210,7 +211,7 @@ impl Master {
             contender,
             registrar,
             allocator: None,
-            observers: BTreeMap::new(),
+            observers: IndexMap::new(),
             counters: HashMap::new(),
             returns: Returns::default(),
             room_for_effects: Vec::new(),

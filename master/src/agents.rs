@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use api::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
+use api::internal::RegisterSlaveMessage;
 use api::resources::Resources;
 use api::v1::{
     Address, AgentId, AgentInfo, ExecutorId, ExecutorInfo, FrameworkId, MachineId, OfferId, TaskId,
@@ -13,6 +13,7 @@ use imbl::{OrdMap, OrdSet};
 use indexmap::IndexSet;
 use libprocess::{Time, Upid};
 
+use crate::agent_life::Brought;
 use crate::capabilities::AgentCapabilities;
 use crate::registry::{ByAge, MachineKey, Orders};
 
@@ -130,7 +131,7 @@ pub struct Returning {
     /// Its id.
     pub id: AgentId,
     /// What it sent.
-    pub message: ReregisterSlaveMessage,
+    pub(crate) brought: Brought,
 }
 
 /// All agents and where they stand.

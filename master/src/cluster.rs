@@ -236,20 +236,7 @@ impl Cluster {
         });
     }
 
-    /// Books resources as used by a framework on an agent.
-    pub(crate) fn charge(&mut self, framework_id: &FrameworkId, agent_id: &AgentId, resources: &Resources) {
-        if resources.is_empty() {
-            return;
-        }
-        if let Some(framework) = self.frameworks.get_mut(framework_id) {
-            *framework.used.entry(agent_id.clone()).or_default() += resources;
-        }
-        if let Some(agent) = self.agents.get_mut(agent_id) {
-            *agent.used.entry(framework_id.clone()).or_default() += resources;
-        }
-    }
-
-    /// The inverse of [`Cluster::charge`]; the allocator gets the resources back.
+    /// A framework holds something of an agent no longer; the allocator gets it back.
     pub(crate) fn discharge(
         &mut self,
         framework_id: &FrameworkId,
@@ -330,7 +317,7 @@ impl Cluster {
                     return Err(format!("task {task_id} of {id} is not on its agent {}", task.agent_id));
                 }
                 if task.holds_resources() {
-                    *used.entry((id, &task.agent_id)).or_default() += &task.resources();
+                    *used.entry((id, &task.agent_id)).or_default() += task.resources();
                 }
             }
             for ((agent_id, executor_id), executor) in &framework.executors {

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocator::Quota;
@@ -94,7 +95,7 @@ pub enum AllocatorCall {
     },
     AddAgent {
         id: AgentId,
-        info: Box<AgentInfo>,
+        info: Arc<AgentInfo>,
         capabilities: Vec<agent_info::Capability>,
         total: Resources,
         used: Vec<(FrameworkId, Resources)>,
@@ -102,7 +103,7 @@ pub enum AllocatorCall {
     RemoveAgent(AgentId),
     UpdateAgent {
         id: AgentId,
-        info: Box<AgentInfo>,
+        info: Arc<AgentInfo>,
         total: Resources,
         capabilities: Vec<agent_info::Capability>,
     },

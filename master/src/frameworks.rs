@@ -192,6 +192,12 @@ pub fn roles_of(info: &FrameworkInfo, capabilities: FrameworkCapabilities) -> Ve
     if capabilities.multi_role { info.roles.clone() } else { vec![info.role().to_owned()] }
 }
 
+/// The role of a framework that cannot have more than one.
+pub(crate) fn single_role(info: &FrameworkInfo) -> Option<String> {
+    let capabilities = FrameworkCapabilities::of(&info.capabilities);
+    if capabilities.multi_role { None } else { roles_of(info, capabilities).pop() }
+}
+
 /// The sum of many resources.
 pub fn sum<'a>(many: impl IntoIterator<Item = &'a Resources>) -> Resources {
     let mut total = Resources::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::internal::{PingSlaveMessage, PongSlaveMessage};
 use api::v1::AgentId;
 use libprocess::{Context, Pid, Process, Time, Upid};
+use rand::Rng as _;
 
 use crate::actor::Master;
 
@@ -91,6 +92,8 @@ impl Observer {
 impl Process for Observer {
     fn initialize(&mut self, ctx: &mut Context<Self>) {
         ctx.install(Self::pong);
-        self.ping(ctx);
+        // It was heard of just now. After a failover all are, and are not to be pinged in one heap ever after.
+        let first = self.interval.mul_f64(ctx.rng().random());
+        ctx.delay(first, Self::ping);
     }
 }

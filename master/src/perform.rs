@@ -38,7 +38,7 @@ impl Master {
                 }
             }
             Effect::StopObserving(agent_id) => {
-                if let Some(observer) = self.observers.remove(&agent_id) {
+                if let Some(observer) = self.observers.swap_remove(&agent_id) {
                     ctx.terminate(&observer);
                 }
             }

@@ -79,10 +79,10 @@ impl Cluster {
             Reason::Reconciliation,
             "Reconciliation: Latest task state",
         );
-        if let Some(last) = task.statuses.last() {
+        if let Some(last) = task.last_status() {
             update.status.healthy = last.healthy;
-            update.status.check_status.clone_from(&last.check_status);
-            update.status.container_status.clone_from(&last.container_status);
+            update.status.check_status = last.check_status;
+            update.status.container_status = last.container_status;
         }
         self.forward(update);
     }

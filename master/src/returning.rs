@@ -11,7 +11,7 @@ use detector::ComeBack;
 use libprocess::{Context, DecodeError, Message, Upid};
 
 use crate::actor::Master;
-use crate::agent_life::comeback;
+use crate::agent_life::Brought;
 use crate::waiting_room::{Place, WaitingRoom};
 
 /// So many are called in together: enough to be worth another thread's while, and a millisecond's work here.
@@ -19,9 +19,6 @@ const AT_ONCE: usize = 32;
 
 /// So many groups are under way: one is dealt with while the other is being read.
 const GROUPS: usize = 2;
-
-/// What was sent, and whether it is valid.
-type Read = Result<(ReregisterSlaveMessage, Result<(), String>), DecodeError>;
 
 /// Agents that come back and have not been dealt with.
 #[derive(Debug, Default)]
@@ -65,35 +62,33 @@ impl Master {
                 master.returns.reading.1 -= 1;
                 // First, so that the next are read meanwhile.
                 master.call_in(ctx);
-                for (from, message) in result.into_iter().flatten() {
-                    master.agent_has_returned(&from, message, ctx);
+                for (from, brought) in result.into_iter().flatten() {
+                    master.agent_has_returned(&from, brought, ctx);
                 }
             });
         }
     }
 
-    fn agent_has_returned(&mut self, from: &Upid, message: Read, ctx: &mut Context<Self>) {
-        let (message, checked) = match message {
-            Ok(read) => read,
+    fn agent_has_returned(
+        &mut self,
+        from: &Upid,
+        brought: Result<Brought, DecodeError>,
+        ctx: &mut Context<Self>,
+    ) {
+        let brought = match brought {
+            Ok(brought) => brought,
             Err(error) => {
                 let message = ReregisterSlaveMessage::name();
                 return tracing::error!(message, %from, %error, "undecodable message dropped");
             }
         };
-        if self.act(ctx, |cluster| cluster.agent_returns(from, message, checked)).is_none() {
+        if self.act(ctx, |cluster| cluster.agent_returns(from, brought)).is_none() {
             self.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }
     }
 }
 
 /// What can be found out without knowing the cluster.
-fn read(body: &[u8]) -> Read {
-    let mut message = ReregisterSlaveMessage::decode(body)?;
-    let checked = comeback::check(&mut message);
-    for task in &mut message.tasks {
-        // Decoding leaves room to grow, which these never do.
-        task.resources.shrink_to_fit();
-        task.statuses.shrink_to_fit();
-    }
-    Ok((message, checked))
+fn read(body: &[u8]) -> Result<Brought, DecodeError> {
+    ReregisterSlaveMessage::decode(body).map(Brought::unpack)
 }

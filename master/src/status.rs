@@ -76,8 +76,7 @@ impl Cluster {
         let task = task.clone();
         self.note_state(framework_id, Some(before), Some(task.state()));
         if transition.released {
-            let (agent_id, resources) = (task.agent_id.clone(), task.resources());
-            self.discharge(framework_id, &agent_id, &resources);
+            self.discharge(framework_id, &task.agent_id, task.resources());
             let status = &update.status;
             let source = status.source.map(|_| status.source());
             let reason = status.reason.map(|_| status.reason());
@@ -104,8 +103,7 @@ impl Cluster {
         let task = self.frameworks.get_mut(framework_id)?.tasks.remove(task_id)?;
         self.note_state(framework_id, Some(task.state()), None);
         if task.holds_resources() {
-            let resources = task.resources();
-            self.discharge(framework_id, &task.agent_id, &resources);
+            self.discharge(framework_id, &task.agent_id, task.resources());
         }
         if let Some(agent) = self.agents.get_mut(&task.agent_id) {
             let key = (framework_id.clone(), task_id.clone());

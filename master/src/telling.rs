@@ -23,11 +23,11 @@ impl Master {
                 allocator.update_framework(id, *info, options, ctx);
             }
             AllocatorCall::AddAgent { id, info, capabilities, total, used } => {
-                allocator.add_agent(id, *info, capabilities, total, used, ctx);
+                allocator.add_agent(id, &info, capabilities, total, used, ctx);
             }
             AllocatorCall::RemoveAgent(id) => allocator.remove_agent(id, ctx),
             AllocatorCall::UpdateAgent { id, info, total, capabilities } => {
-                allocator.update_agent(id, *info, Some(total), Some(capabilities), ctx);
+                allocator.update_agent(id, &info, Some(total), Some(capabilities), ctx);
             }
             AllocatorCall::ActivateAgent(id) => allocator.activate_agent(id, ctx),
             AllocatorCall::DeactivateAgent(id) => allocator.deactivate_agent(id, ctx),

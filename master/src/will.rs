@@ -2,12 +2,14 @@
 //! keeps it as the registry does, and changes it the same way, when the registry has.
 
 use api::internal::ShutdownMessage;
-use api::v1::AgentId;
 use api::v1::machine_info::Mode;
+use api::v1::{AgentId, AgentInfo, MachineInfo};
+use libprocess::Upid;
 
+use crate::agents::machine_of;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
-use crate::registry::{Kind, MachineKey};
+use crate::registry::Kind;
 
 /// Why an agent is removed whose machine is taken down.
 const DOWN: &str = "Operator initiated 'Machine DOWN'";
@@ -60,7 +62,8 @@ impl Cluster {
     /// Every agent is going to be unavailable when its machine is.
     fn follow_schedule(&mut self) {
         let changed = |agent: &crate::agents::Agent| {
-            let planned = self.will.machine(&agent.machine()).and_then(|machine| machine.unavailability);
+            let planned =
+                self.machine_under(&agent.info, &agent.pid).and_then(|machine| machine.unavailability);
             (agent.unavailability != planned).then(|| (agent.id.clone(), planned))
         };
         let changed: Vec<(AgentId, _)> =
@@ -72,15 +75,22 @@ impl Cluster {
 
     /// An agent whose machine is down ends; also one that was let in while the registry wrote that it is.
     pub(crate) fn turn_away_if_down(&mut self, id: &AgentId) {
-        let Some(agent) = self.agents.get(id).filter(|agent| self.is_down(&agent.machine())) else { return };
+        let Some(agent) = self.agents.get(id).filter(|agent| self.is_down(&agent.info, &agent.pid)) else {
+            return;
+        };
         let pid = agent.pid.clone();
         let message = Some(DOWN.to_owned());
         self.send(&pid, AgentMessage::Shutdown(ShutdownMessage { message }));
         self.remove_agent(id, "its machine is down", "master/slave_removals/reason_unregistered");
     }
 
-    /// Whether a machine was taken down: its agents are not let in.
-    pub(crate) fn is_down(&self, machine: &MachineKey) -> bool {
-        self.will.machine(machine).is_some_and(|machine| machine.mode() == Mode::Down)
+    /// What operators said of the machine an agent is on. Mostly they said nothing of any, and its key need not be made.
+    pub(crate) fn machine_under(&self, info: &AgentInfo, pid: &Upid) -> Option<&MachineInfo> {
+        if self.will.has_machines() { self.will.machine(&machine_of(info, pid)) } else { None }
+    }
+
+    /// Whether the machine an agent is on was taken down: its agents are not let in.
+    pub(crate) fn is_down(&self, info: &AgentInfo, pid: &Upid) -> bool {
+        self.machine_under(info, pid).is_some_and(|machine| machine.mode() == Mode::Down)
     }
 }

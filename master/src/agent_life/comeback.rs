@@ -12,31 +12,26 @@ use api::v1::task_status::Reason;
 use api::v1::{AgentId, ExecutorInfo, FrameworkId, Task, TaskStatus};
 use libprocess::Upid;
 
-use crate::agents::{Returning, machine_of};
+use crate::agent_life::Brought;
+use crate::agents::Returning;
 use crate::capabilities::AgentCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
 use crate::registry::{Kind, Refused};
 use crate::tasks::{TaskRecord, is_terminal};
-use crate::validation;
 
 /// What an agent is told that must not come back.
 const GONE: &str = "Agent has been marked gone";
 
 impl Cluster {
     /// An agent that has an id comes back, to the same master or to a new one.
-    pub fn reregister_agent(&mut self, from: &Upid, mut message: ReregisterSlaveMessage) {
-        let checked = check(&mut message);
-        self.agent_returns(from, message, checked);
+    pub fn reregister_agent(&mut self, from: &Upid, message: ReregisterSlaveMessage) {
+        self.agent_returns(from, Brought::unpack(message));
     }
 
-    /// The same, with what [`check`] said.
-    pub(crate) fn agent_returns(
-        &mut self,
-        from: &Upid,
-        message: ReregisterSlaveMessage,
-        checked: Result<(), String>,
-    ) {
+    /// The same, unpacked.
+    pub(crate) fn agent_returns(&mut self, from: &Upid, brought: Brought) {
+        let message = &brought.message;
         self.count("master/messages_reregister_slave");
         let Some(id) = message.slave.id.clone() else {
             tracing::warn!(%from, "ignoring an agent that comes back without an id");
@@ -49,12 +44,13 @@ impl Cluster {
         if self.agents.gone.contains_key(&id) {
             return self.shut_down(from, GONE);
         }
-        let checked = checked.and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
-        if let Err(why) = checked {
+        let valid =
+            brought.valid.clone().and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
+        if let Err(why) = valid {
             tracing::warn!(%from, agent = %id, why, "ignoring an agent that comes back");
             return;
         }
-        if self.is_down(&machine_of(&message.slave, from)) {
+        if self.is_down(&message.slave, from) {
             return self.shut_down(from, "Machine is `DOWN`");
         }
         let operation = if let Some(agent) = self.agents.get(&id) {
@@ -69,7 +65,7 @@ impl Cluster {
         } else {
             Some(Kind::MarkReachable(message.slave.clone()))
         };
-        let returning = Returning { pid: from.clone(), id: id.clone(), message };
+        let returning = Returning { pid: from.clone(), id: id.clone(), brought };
         match operation {
             None => self.agent_readmitted(returning, Ok(())),
             Some(kind) => {
@@ -111,8 +107,8 @@ impl Cluster {
 
     /// An agent the master has not had, or had given up: everything on it is news.
     pub(crate) fn agent_reappears(&mut self, returning: Returning) {
-        let Returning { pid, id, message } = returning;
-        tracing::info!(agent = %id, %pid, tasks = message.tasks.len(), "agent is back");
+        let Returning { pid, id, brought: Brought { message, tasks: brought, total, .. } } = returning;
+        tracing::info!(agent = %id, %pid, tasks = brought.len(), "agent is back");
         self.clear_address(&pid, &id);
         self.spare(&id);
         let expected = self.agents.recovered.contains_key(&id);
@@ -123,8 +119,8 @@ impl Cluster {
             }
         }
         let mut tasks = Vec::new();
-        for mut task in message.tasks {
-            let Some(framework) = self.frameworks.get_mut(&task.framework_id) else { continue };
+        for task in brought {
+            let Some(framework) = self.frameworks.get(&task.framework_id) else { continue };
             if framework.tasks.contains_key(&task.task_id) {
                 // While this one was given up, its id was used again.
                 tracing::warn!(task = %task.task_id, agent = %id, "ending a task: another one of its id runs elsewhere");
@@ -133,15 +129,15 @@ impl Cluster {
                 self.send(&pid, AgentMessage::KillTask(kill));
                 continue;
             }
-            fill_role(&mut task.resources, framework);
             if !expected {
                 // It may have been given up with its agent.
-                framework.unreachable_tasks.remove_on(&task.task_id, &id);
-                framework.completed_tasks.retain(|it| it.task_id != task.task_id);
-                let (framework_id, record) = (task.framework_id.clone(), TaskRecord::from(task.clone()));
+                if let Some(framework) = self.frameworks.get_mut(&task.framework_id) {
+                    framework.unreachable_tasks.remove_on(&task.task_id, &id);
+                    framework.completed_tasks.retain(|it| it.task_id != task.task_id);
+                }
                 let update = self.master_update(
-                    &framework_id,
-                    &record,
+                    &task.framework_id,
+                    &task,
                     task.state(),
                     Reason::AgentReregistered,
                     "Agent reregistered",
@@ -154,13 +150,8 @@ impl Cluster {
         let executors = message
             .executor_infos
             .into_iter()
-            .filter_map(|mut executor| {
-                let framework = self.frameworks.get(executor.framework_id.as_ref()?)?;
-                fill_role(&mut executor.resources, framework);
-                Some(executor)
-            })
+            .filter(|it| it.framework_id.as_ref().is_some_and(|id| self.frameworks.get(id).is_some()))
             .collect();
-        let total = super::join::total(&message.slave, &message.checkpointed_resources);
         let mut agent = self.new_agent(
             pid.clone(),
             message.slave,
@@ -229,7 +220,7 @@ impl Cluster {
 
     /// An agent the master never lost sight of: what differs is settled.
     pub(crate) fn agent_still_here(&mut self, returning: Returning) {
-        let Returning { pid, id, message } = returning;
+        let Returning { pid, id, brought: Brought { message, tasks, total, .. } } = returning;
         tracing::info!(agent = %id, %pid, "agent reregistered");
         self.spare(&id);
         if self.agents.get(&id).is_some_and(|agent| agent.pid != pid) {
@@ -237,9 +228,8 @@ impl Cluster {
             self.agents.moved(&id, pid.clone());
         }
         self.push(Effect::Link(pid.clone()));
-        let total = super::join::total(&message.slave, &message.checkpointed_resources);
         let (now, capabilities) = (self.now, message.agent_capabilities.clone());
-        let info = Box::new(message.slave.clone());
+        let info = Arc::new(message.slave);
         let deactivated = self.agents.orders(&id).deactivated;
         if self.agents.get(&id).is_some_and(|agent| agent.total != total) {
             // Offers were made of what it had.
@@ -251,7 +241,7 @@ impl Cluster {
         agent.version = message.version.unwrap_or_default();
         agent.capabilities = AgentCapabilities::of(&capabilities);
         agent.capability_list.clone_from(&capabilities);
-        agent.info = Arc::new(message.slave);
+        agent.info = info.clone();
         agent.total = total.clone();
         agent.resource_version = message.resource_version_uuid;
         if !was_connected {
@@ -260,7 +250,7 @@ impl Cluster {
         }
         self.allocator(AllocatorCall::UpdateAgent { id: id.clone(), info, total, capabilities });
 
-        let reconciliations = self.missing_tasks(&id, &message.tasks);
+        let reconciliations = self.missing_tasks(&id, &tasks);
         let connection = Some(self.connection());
         self.send(
             &pid,
@@ -270,7 +260,7 @@ impl Cluster {
                 connection,
             }),
         );
-        self.end_orphans(&id, &pid, &message.tasks, &message.executor_infos);
+        self.end_orphans(&id, &pid, &tasks, &message.executor_infos);
         self.settle_executors(&id, &message.executor_infos);
         self.repeat_kills(&id, &pid);
         self.push(Effect::ObserveConnection { agent_id: id.clone(), pid: Some(pid.clone()) });
@@ -283,7 +273,7 @@ impl Cluster {
 
     /// Ends what still runs although its framework was told that it is over: tasks without checkpointing count as
     /// lost when their agent's connection breaks, whether the agent itself lives on or not.
-    fn end_orphans(&mut self, id: &AgentId, pid: &Upid, tasks: &[Task], executors: &[ExecutorInfo]) {
+    fn end_orphans(&mut self, id: &AgentId, pid: &Upid, tasks: &[TaskRecord], executors: &[ExecutorInfo]) {
         for task in tasks.iter().filter(|task| !is_terminal(task.state())) {
             let (framework_id, task_id) = (task.framework_id.clone(), task.task_id.clone());
             let known = self.task(&framework_id, &task_id).is_some_and(|it| it.agent_id == *id);
@@ -308,7 +298,7 @@ impl Cluster {
     }
 
     /// Tasks the master launched that the agent did not list, by framework. The agent says what became of them.
-    pub(crate) fn missing_tasks(&self, id: &AgentId, reported: &[Task]) -> Vec<ReconcileTasksMessage> {
+    pub(crate) fn missing_tasks(&self, id: &AgentId, reported: &[TaskRecord]) -> Vec<ReconcileTasksMessage> {
         let reported: std::collections::BTreeSet<_> =
             reported.iter().map(|task| (&task.framework_id, &task.task_id)).collect();
         let mut missing: BTreeMap<&FrameworkId, ReconcileTasksMessage> = BTreeMap::new();
@@ -368,35 +358,4 @@ impl Cluster {
             }
         }
     }
-}
-
-/// Frameworks with one role do not say for which role their resources are allocated.
-fn fill_role(resources: &mut [api::v1::Resource], framework: &crate::frameworks::Framework) {
-    if framework.capabilities.multi_role {
-        return;
-    }
-    let role = framework.roles().pop();
-    for resource in resources {
-        if resource.allocation_info.is_none() {
-            resource.allocation_info = Some(api::v1::resource::AllocationInfo { role: role.clone() });
-        }
-    }
-}
-
-/// Whether a message is valid by itself; brings its resources into the newest form.
-pub(crate) fn check(message: &mut ReregisterSlaveMessage) -> Result<(), String> {
-    validation::agent::reregister(message)?;
-    upgrade_message(message).map_err(|error| error.to_string())
-}
-
-fn upgrade_message(message: &mut ReregisterSlaveMessage) -> Result<(), api::resources::ResourceError> {
-    upgrade_all(&mut message.slave.resources)?;
-    upgrade_all(&mut message.checkpointed_resources)?;
-    for executor in &mut message.executor_infos {
-        upgrade_all(&mut executor.resources)?;
-    }
-    for task in &mut message.tasks {
-        upgrade_all(&mut task.resources)?;
-    }
-    Ok(())
 }

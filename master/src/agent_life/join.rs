@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use api::internal::{MasterSlaveConnection, RegisterSlaveMessage, SlaveRegisteredMessage};
 use api::resources::{Resources, upgrade_all};
-use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, Task, TaskState};
+use api::v1::{AgentId, AgentInfo, ExecutorInfo, FrameworkId, TaskState};
 use imbl::{OrdMap, OrdSet};
 use libprocess::Upid;
 
-use crate::agents::{Agent, Joining, machine_of};
+use crate::agents::{Agent, Joining};
 use crate::capabilities::AgentCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
+use crate::frameworks::Framework;
 use crate::registry::{Kind, Refused};
 use crate::tasks::TaskRecord;
 use crate::validation;
@@ -36,7 +37,7 @@ impl Cluster {
             tracing::warn!(%from, why, "ignoring the registration of an agent");
             return;
         }
-        if self.is_down(&machine_of(&message.slave, from)) {
+        if self.is_down(&message.slave, from) {
             return self.shut_down(from, "Machine is `DOWN`");
         }
         if let Some(id) = self.agents.at(from).cloned() {
@@ -150,25 +151,31 @@ impl Cluster {
     }
 
     /// Adds an agent with what runs on it. Its frameworks must be known.
-    pub(crate) fn add_agent(&mut self, mut agent: Agent, executors: Vec<ExecutorInfo>, tasks: Vec<Task>) {
+    pub(crate) fn add_agent(
+        &mut self,
+        mut agent: Agent,
+        executors: Vec<ExecutorInfo>,
+        tasks: Vec<TaskRecord>,
+    ) {
         // Whatever operators decided before it came still holds.
         let deactivated = self.agents.orders(&agent.id).deactivated;
-        let unavailability = self.will.machine(&agent.machine()).and_then(|machine| machine.unavailability);
+        let unavailability =
+            self.machine_under(&agent.info, &agent.pid).and_then(|machine| machine.unavailability);
         (agent.active, agent.unavailability) = (!deactivated, unavailability);
         let (id, pid) = (agent.id.clone(), agent.pid.clone());
-        let (info, total) = (Box::new((*agent.info).clone()), agent.total.clone());
+        let (info, total) = (agent.info.clone(), agent.total.clone());
         let capabilities = agent.capability_list.clone();
-        self.agents.insert(agent);
         self.push(Effect::Link(pid.clone()));
         self.push(Effect::Observe { agent_id: id.clone(), pid });
         for executor in executors {
-            if let Some(framework_id) = executor.framework_id.clone() {
-                self.add_executor(&framework_id, &id, executor);
+            let framework = executor.framework_id.as_ref().and_then(|id| self.frameworks.get_mut(id));
+            if let Some(framework) = framework {
+                place_executor(framework, &mut agent, executor);
             }
         }
-        self.add_tasks(&id, tasks);
-        let used = self.agents.get(&id).map(|agent| agent.used.clone()).unwrap_or_default();
-        let used = used.into_iter().collect();
+        self.add_tasks(&mut agent, tasks);
+        let used = agent.used.iter().map(|(id, used)| (id.clone(), used.clone())).collect();
+        self.agents.insert(agent);
         let agent_id = id.clone();
         self.allocator(AllocatorCall::AddAgent { id, info, capabilities, total, used });
         if unavailability.is_some() {
@@ -186,17 +193,11 @@ impl Cluster {
         agent_id: &AgentId,
         executor: ExecutorInfo,
     ) {
-        let resources = Resources::from_checked(&executor.resources);
-        let executor_id = executor.executor_id.clone();
-        let executor = Arc::new(executor);
-        let (Some(framework), Some(agent)) =
+        if let (Some(framework), Some(agent)) =
             (self.frameworks.get_mut(framework_id), self.agents.get_mut(agent_id))
-        else {
-            return;
-        };
-        framework.executors.insert((agent_id.clone(), executor_id.clone()), executor.clone());
-        agent.executors.entry(framework_id.clone()).or_default().insert(executor_id, executor);
-        self.charge(framework_id, agent_id, &resources);
+        {
+            place_executor(framework, agent, executor);
+        }
     }
 
     pub(crate) fn remove_executor(
@@ -222,46 +223,67 @@ impl Cluster {
     }
 
     pub(crate) fn add_task(&mut self, task: TaskRecord) {
-        let (framework_id, agent_id) = (task.framework_id.clone(), task.agent_id.clone());
-        self.add_records(&framework_id, &agent_id, vec![task]);
+        let (framework_id, state) = (task.framework_id.clone(), task.state());
+        if let (Some(framework), Some(agent)) =
+            (self.frameworks.get_mut(&framework_id), self.agents.get_mut(&task.agent_id))
+        {
+            place_tasks(framework, agent, vec![task]);
+            self.note_new(&framework_id, state, 1);
+        }
     }
 
     /// Tasks of any frameworks. Each framework is looked up and charged once: after a failover this is most of what
     /// there is to do.
-    fn add_tasks(&mut self, agent_id: &AgentId, tasks: Vec<Task>) {
+    fn add_tasks(&mut self, agent: &mut Agent, tasks: Vec<TaskRecord>) {
         let mut by_framework: BTreeMap<FrameworkId, Vec<TaskRecord>> = BTreeMap::new();
         for task in tasks {
             match by_framework.get_mut(&task.framework_id) {
-                Some(records) => records.push(TaskRecord::from(task)),
-                None => drop(by_framework.insert(task.framework_id.clone(), vec![TaskRecord::from(task)])),
+                Some(records) => records.push(task),
+                None => drop(by_framework.insert(task.framework_id.clone(), vec![task])),
             }
         }
         for (framework_id, records) in by_framework {
-            self.add_records(&framework_id, agent_id, records);
-        }
-    }
-
-    fn add_records(&mut self, framework_id: &FrameworkId, agent_id: &AgentId, records: Vec<TaskRecord>) {
-        let (Some(framework), Some(agent)) =
-            (self.frameworks.get_mut(framework_id), self.agents.get_mut(agent_id))
-        else {
-            return;
-        };
-        let mut used = Resources::new();
-        let mut entered: BTreeMap<TaskState, usize> = BTreeMap::new();
-        for record in records {
-            if record.holds_resources() {
-                used += &record.resources();
+            let Some(framework) = self.frameworks.get_mut(&framework_id) else { continue };
+            let mut entered: BTreeMap<TaskState, usize> = BTreeMap::new();
+            for record in &records {
+                *entered.entry(record.state()).or_default() += 1;
             }
-            *entered.entry(record.state()).or_default() += 1;
-            agent.tasks.insert((framework_id.clone(), record.task_id.clone()));
-            framework.tasks.insert(record.task_id.clone(), Arc::new(record));
+            place_tasks(framework, agent, records);
+            for (state, n) in entered {
+                self.note_new(&framework_id, state, n);
+            }
         }
-        for (state, n) in entered {
-            self.note_new(framework_id, state, n);
-        }
-        self.charge(framework_id, agent_id, &used);
     }
+}
+
+fn place_executor(framework: &mut Framework, agent: &mut Agent, executor: ExecutorInfo) {
+    let resources = Resources::from_checked(&executor.resources);
+    let executor_id = executor.executor_id.clone();
+    let executor = Arc::new(executor);
+    framework.executors.insert((agent.id.clone(), executor_id.clone()), executor.clone());
+    agent.executors.entry(framework.id.clone()).or_default().insert(executor_id, executor);
+    charge(framework, agent, &resources);
+}
+
+fn place_tasks(framework: &mut Framework, agent: &mut Agent, tasks: Vec<TaskRecord>) {
+    let mut used = Resources::new();
+    for task in tasks {
+        if task.holds_resources() {
+            used += task.resources();
+        }
+        agent.tasks.insert((framework.id.clone(), task.task_id.clone()));
+        framework.tasks.insert(task.task_id.clone(), Arc::new(task));
+    }
+    charge(framework, agent, &used);
+}
+
+/// A framework holds something of an agent; the inverse of [`Cluster::discharge`].
+fn charge(framework: &mut Framework, agent: &mut Agent, resources: &Resources) {
+    if resources.is_empty() {
+        return;
+    }
+    *framework.used.entry(agent.id.clone()).or_default() += resources;
+    *agent.used.entry(framework.id.clone()).or_default() += resources;
 }
 
 /// What an agent has: what its flags say, with the reservations made since.

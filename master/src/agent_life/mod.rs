@@ -1,6 +1,7 @@
 //! Agents register, come back, fall silent, and leave.
 
-pub(crate) mod comeback;
+mod brought;
+mod comeback;
 mod join;
 mod loss;
 mod orders;
@@ -8,5 +9,6 @@ mod remembered;
 mod removals;
 mod update;
 
+pub(crate) use brought::Brought;
 pub use orders::OrderError;
 pub(crate) use removals::Removals;

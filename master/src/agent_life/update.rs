@@ -32,7 +32,7 @@ impl Cluster {
         let total = agent.total.non_revocable() + &revocable;
         let changed = total != agent.total;
         let (info, capabilities, offers) =
-            (Box::new((*agent.info).clone()), agent.capability_list.clone(), agent.offers.clone());
+            (agent.info.clone(), agent.capability_list.clone(), agent.offers.clone());
         if let Some(agent) = self.agents.get_mut(id) {
             agent.total = total.clone();
             agent.resource_version = message.resource_version_uuid.or(agent.resource_version.take());

@@ -243,7 +243,7 @@ impl Cluster {
 
     fn stage(&mut self, framework_id: &FrameworkId, task: &TaskInfo, remaining: &mut Resources) {
         let record = TaskRecord::staged(framework_id, task);
-        *remaining -= &record.resources();
+        *remaining -= record.resources();
         self.add_task(record);
     }
 

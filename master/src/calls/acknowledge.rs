@@ -17,11 +17,11 @@ impl Cluster {
             return self.count("master/invalid_status_update_acknowledgements");
         };
         if let Some(task) = self.task(framework_id, &task_id) {
-            let Some(forwarded) = &task.status_update_uuid else {
+            let Some(forwarded) = task.forwarded_uuid() else {
                 // Nothing has been sent that could be acknowledged.
                 return self.count("master/invalid_status_update_acknowledgements");
             };
-            if is_terminal(task.forwarded_state()) && *forwarded == uuid {
+            if is_terminal(task.forwarded_state()) && forwarded == uuid {
                 self.remove_task(framework_id, &task_id);
                 self.check_drained(&agent_id);
             }

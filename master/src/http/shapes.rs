@@ -390,10 +390,10 @@ fn summary(snapshot: &Snapshot, out: &mut Vec<u8>) {
         let own = by_framework.entry(&framework.id.value).or_default();
         let tasks = framework.tasks.values();
         for task in tasks.chain(framework.unreachable_tasks.iter()).chain(&framework.completed_tasks) {
-            *own.by_state.entry(task.state).or_default() += 1;
+            *own.by_state.entry(task.state().into()).or_default() += 1;
             own.others.insert(&task.agent_id.value);
             let agent = by_agent.entry(&task.agent_id).or_default();
-            *agent.by_state.entry(task.state).or_default() += 1;
+            *agent.by_state.entry(task.state().into()).or_default() += 1;
             agent.others.insert(&framework.id.value);
         }
     }
@@ -457,12 +457,15 @@ pub(crate) fn tasks(snapshot: &Snapshot, page: &Page) -> Vec<u8> {
         tasks.extend(all.filter(|task| page.task_id.as_ref().is_none_or(|id| task.task_id.value == *id)));
     }
     // A task nobody has heard of yet is the youngest when ascending, and last when descending.
-    let first = |task: &TaskRecord| task.statuses.first().map(api::v1::TaskStatus::timestamp);
     if page.ascending {
-        tasks.sort_by(|a, b| first(a).unwrap_or(f64::INFINITY).total_cmp(&first(b).unwrap_or(f64::INFINITY)));
+        tasks.sort_by(|a, b| {
+            a.first_heard().unwrap_or(f64::INFINITY).total_cmp(&b.first_heard().unwrap_or(f64::INFINITY))
+        });
     } else {
         tasks.sort_by(|a, b| {
-            first(b).unwrap_or(f64::NEG_INFINITY).total_cmp(&first(a).unwrap_or(f64::NEG_INFINITY))
+            b.first_heard()
+                .unwrap_or(f64::NEG_INFINITY)
+                .total_cmp(&a.first_heard().unwrap_or(f64::NEG_INFINITY))
         });
     }
     let mut out = Vec::new();

@@ -63,6 +63,11 @@ impl Registry {
         self.machines.get(key).map(|machine| &machine.info)
     }
 
+    /// Whether anything is known of any machine.
+    pub fn has_machines(&self) -> bool {
+        !self.machines.is_empty()
+    }
+
     /// The plan, if there is one.
     pub fn schedule(&self) -> Option<&Schedule> {
         self.rest.schedules.first()

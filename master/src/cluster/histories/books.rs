@@ -138,8 +138,12 @@ impl History {
         assert_eq!(self.cluster.will.schedule(), will.schedule());
         assert_eq!(self.cluster.will.weights(), will.weights());
         assert!(self.cluster.will.machines().eq(will.machines()));
-        let down =
-            self.cluster.agents.registered.values().find(|agent| self.cluster.is_down(&agent.machine()));
+        let down = self
+            .cluster
+            .agents
+            .registered
+            .values()
+            .find(|agent| self.cluster.is_down(&agent.info, &agent.pid));
         assert!(down.is_none(), "the machine of {:?} is down", down.map(|agent| &agent.id));
         for id in agents.registered.keys() {
             assert!(!agents.is_changing(id), "nothing is written of agent {id}");

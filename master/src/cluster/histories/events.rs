@@ -272,7 +272,7 @@ impl History {
             }
             Event::Acknowledge { task } => {
                 let Some((framework_id, task_id, agent_id)) = self.task(task) else { return };
-                let uuid = self.cluster.task(&framework_id, &task_id).unwrap().status_update_uuid.clone();
+                let uuid = self.cluster.task(&framework_id, &task_id).unwrap().forwarded_uuid();
                 let acknowledge =
                     Some(call::Acknowledge { agent_id, task_id, uuid: uuid.unwrap_or_default() });
                 self.call(
