@@ -1,5 +1,5 @@
-//! `cargo bench -p mesos-benches --bench failover [-- registry | storm | process | takeover]`: what masters that
-//! take over from each other have to bear. Needs the release binary: `cargo build --release` first.
+//! `cargo bench -p mesos-benches --bench failover [-- registry | storm | process | group | takeover]`: what masters
+//! that take over from each other have to bear. Needs the release binary: `cargo build --release` first.
 //!
 //! - `registry`: three registrars on nodes of this process, real connections between them, one disk below them,
 //!   every write synced. One operation at a time, and 1,000 under way.
@@ -9,6 +9,9 @@
 //!   acknowledged. Meanwhile a process on each of the master's threads wants its turn every 10 ms, like the
 //!   registrar's heartbeats and the pings.
 //! - `process`: the same with the master in a process of its own, whose memory it shows.
+//! - `group`: the same on the leader of three masters, processes all of them, with 1,000 of the agents there before and
+//!   pinged every 2 s. How long the leader had not heard from another master is what it says itself, asked every 2 ms;
+//!   its lease lasts 675 ms from what it heard. That it stays the leader, and no agent is lost, is checked.
 //! - `takeover`: three masters as processes of their own, 100 agents and a driver, each on a node of this process.
 //!   The leader is killed; the time is until the driver has the next one's first offer. Fifty times. Then the lead
 //!   is handed over, twenty times.
@@ -17,6 +20,7 @@ use std::error::Error;
 use std::path::Path;
 
 use benches::daemons::{self, scratch};
+use benches::failover::group;
 use benches::failover::registry::Group;
 use benches::failover::storm::{self, Figures, Storm};
 use benches::failover::takeover::Cluster;
@@ -75,6 +79,18 @@ fn bench() -> Result<(), Box<dyn Error>> {
         let figures = storm::with_a_process(WIDE, &work)?;
         row("8,000 agents, each by a connection of its own", figures.seconds, "s", Reach::AtMost(0.6));
         show(&figures);
+    }
+    if wants("group") {
+        daemons::binary()?;
+        let figures = group::in_a_group(HUGE, &work)?;
+        note("40,000 agents, 10 tasks each, a group of three masters", figures.seconds, "s");
+        // The lease.
+        let unheard = figures.longest_unheard_ms;
+        row("  the longest its leader had not heard of a master", unheard, "ms", Reach::AtMost(675.0));
+        let bound = Reach::AtMost(group::PING_EVERY.as_secs_f64() * 1.5);
+        let unpinged = figures.longest_unpinged_seconds;
+        row("  between two pings of an agent, due every 2 s, at most", unpinged, "s", bound);
+        row("  the longest wait for an answer", figures.worst_gap_ms, "ms", Reach::AtMost(600.0));
     }
     if wants("takeover") {
         takeover(&work)?;

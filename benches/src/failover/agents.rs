@@ -1,8 +1,9 @@
 //! Agents as far as a master can tell: each a process of its own on a node of its own or shared, that sends what
 //! a real one sends and answers pings.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use api::internal::{
@@ -14,7 +15,7 @@ use api::v1::{
     AgentId, AgentInfo, FrameworkId, FrameworkInfo, Resource, Task, TaskState, TaskStatus, agent_info,
 };
 use detector::ComeBack;
-use libprocess::{Context, Id, Node, Pid, Process, Runtime, Upid};
+use libprocess::{Context, Id, Node, Pid, Process, Runtime, Time, Upid};
 
 use super::Result;
 
@@ -26,8 +27,10 @@ pub struct Board {
     n_linked: AtomicUsize,
     /// How many have been told that they are registered again.
     pub n_acknowledged: AtomicUsize,
-    /// How many have been pinged.
+    /// How many pings came.
     pub n_pinged: AtomicUsize,
+    /// The longest between two pings of one agent, in microseconds.
+    pub longest_unpinged_us: AtomicU64,
     /// How often one was told to come back later.
     pub n_sent_back: AtomicUsize,
 }
@@ -105,6 +108,7 @@ struct Agent {
     /// What it sends first, made before the time runs: it is encoded in it.
     prepared: Option<Box<ReregisterSlaveMessage>>,
     acknowledged: bool,
+    pinged: Option<Time>,
 }
 
 impl Agent {
@@ -121,6 +125,11 @@ impl Agent {
 
     fn ping(&mut self, _: PingSlaveMessage, ctx: &mut Context<Self>) {
         self.board.n_pinged.fetch_add(1, Ordering::Relaxed);
+        let now = ctx.now();
+        if let Some(before) = self.pinged.replace(now) {
+            let us = u64::try_from((now - before).as_micros()).unwrap_or(u64::MAX);
+            self.board.longest_unpinged_us.fetch_max(us, Ordering::Relaxed);
+        }
         ctx.reply(PongSlaveMessage {});
     }
 
@@ -168,9 +177,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// `n_agents` agents with `n_tasks` running tasks each, evenly on `n_nodes` nodes that listen. They wait for
-    /// [`Fleet::reregister`].
-    pub fn start(master: &Upid, n_nodes: usize, n_agents: usize, n_tasks: usize) -> Result<Fleet> {
+    /// The agents of these numbers with `n_tasks` running tasks each, evenly on `n_nodes` nodes that listen. They
+    /// wait for [`Fleet::reregister`].
+    pub fn start(master: &Upid, n_nodes: usize, numbers: Range<usize>, n_tasks: usize) -> Result<Fleet> {
         let board = Arc::new(Board::default());
         let runtime = Runtime::new(2)?;
         let mut nodes = Vec::new();
@@ -179,11 +188,11 @@ impl Fleet {
             node.spawn("watch", Watch { master: master.clone(), board: board.clone() })?;
             nodes.push(node);
         }
-        let mut agents = Vec::with_capacity(n_agents);
-        for n in 0..n_agents {
+        let mut agents = Vec::with_capacity(numbers.len());
+        for n in numbers {
             let (master, board) = (master.clone(), board.clone());
             let prepared = Some(Box::new(message(n, n_tasks)));
-            let agent = Agent { n, n_tasks, master, board, prepared, acknowledged: false };
+            let agent = Agent { n, n_tasks, master, board, prepared, acknowledged: false, pinged: None };
             agents.push(nodes[n % n_nodes].spawn(Id::prefix("slave"), agent)?);
         }
         Ok(Fleet { board, nodes, agents })

@@ -1,6 +1,7 @@
 //! What the bench `failover` is made of.
 
 pub mod agents;
+pub mod group;
 pub mod pulse;
 pub mod registry;
 pub mod storm;

@@ -1,5 +1,6 @@
 //! A master that has just taken over, and all its agents at once.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ pub fn in_one_process(storm: Storm, work: &Path) -> Result<Figures> {
     let flags = master::Flags { work_dir: Some(work_dir.path().to_owned()), ..Default::default() };
     let master = master::start(&node, flags)?;
     let address = Upid::new(master::PROCESS_ID, node.address());
-    let fleet = Fleet::start(&address, storm.n_nodes, storm.n_agents, storm.n_tasks)?;
+    let fleet = Fleet::start(&address, storm.n_nodes, 0..storm.n_agents, storm.n_tasks)?;
     let mut n_recovered = None;
     let recovered = eventually("the master has read its registry", || {
         let look = master.pid.dispatch(|it, _| it.recovered_agents().len());
@@ -93,37 +94,56 @@ pub fn with_a_process(storm: Storm, work: &Path) -> Result<Figures> {
     registry::prepare(&work_dir.path().join("registry"), storm.n_agents)?;
     let master = Daemon::master(&[&format!("--work_dir={}", work_dir.path().display())])?;
     let address = Upid::new(master::PROCESS_ID, master.address);
-    let fleet = Fleet::start(&address, storm.n_nodes, storm.n_agents, storm.n_tasks)?;
+    let fleet = Fleet::start(&address, storm.n_nodes, 0..storm.n_agents, storm.n_tasks)?;
     eventually("every node is linked to the master", || fleet.is_linked())?;
-    let done = AtomicBool::new(false);
-    let (outcome, worst) = std::thread::scope(|scope| {
-        let health = scope.spawn(|| -> std::io::Result<f64> {
-            let mut connection = Connection::open(master.address)?;
-            let (mut worst, mut body) = (0.0f64, Vec::new());
-            while !done.load(Ordering::Relaxed) {
-                let start = Instant::now();
-                connection.get("/health", &mut body)?;
-                std::thread::sleep(Duration::from_millis(2));
-                worst = worst.max(start.elapsed().as_secs_f64() * 1e3);
-            }
-            Ok(worst)
-        });
-        let start = Instant::now();
+    let mut connection = Connection::open(master.address)?;
+    let (mut worst_gap_ms, mut body) = (0.0f64, Vec::new());
+    let start = Instant::now();
+    let storm = || {
         fleet.reregister();
-        let outcome = eventually("every agent is acknowledged", || fleet.n_acknowledged() == storm.n_agents);
-        let seconds = start.elapsed().as_secs_f64();
-        done.store(true, Ordering::Relaxed);
-        let worst = health.join().unwrap_or_else(|_| Err(std::io::Error::other("the client panicked")));
-        (outcome.map(|()| seconds), worst)
-    });
+        eventually("every agent is acknowledged", || fleet.n_acknowledged() == storm.n_agents)?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let seconds = looked_at(storm, || {
+        let asked = Instant::now();
+        connection.get("/health", &mut body)?;
+        worst_gap_ms = worst_gap_ms.max((asked.elapsed() + LOOK).as_secs_f64() * 1e3);
+        Ok(())
+    })?;
     let figures = Figures {
-        seconds: outcome?,
+        seconds,
         processor_seconds: f64::NAN,
-        worst_gap_ms: worst?,
+        worst_gap_ms,
         n_sent_back: fleet.board.n_sent_back.load(Ordering::Relaxed),
         resident_bytes: Some(master.resident_bytes()?),
     };
     master.kill();
     fleet.end();
     Ok(figures)
+}
+
+/// How long it is from one look at a storm to the next.
+pub(super) const LOOK: Duration = Duration::from_millis(2);
+
+/// What `storm` comes to; while it lasts, and once at the least, somebody has a `look` every now and then.
+pub(super) fn looked_at<T>(
+    storm: impl FnOnce() -> Result<T>,
+    mut look: impl FnMut() -> io::Result<()> + Send,
+) -> Result<T> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| -> io::Result<()> {
+            loop {
+                look()?;
+                if done.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                std::thread::sleep(LOOK);
+            }
+        });
+        let outcome = storm();
+        done.store(true, Ordering::Relaxed);
+        looking.join().map_err(|_| "who looked at it panicked")??;
+        outcome
+    })
 }
