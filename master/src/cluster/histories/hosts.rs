@@ -126,13 +126,11 @@ impl History {
         }
     }
 
-    /// A new agent starts on a host; whatever was there is no more.
+    /// A new agent starts on a host. Whatever was there is no more, or has moved; who was linked to it hears of that
+    /// before anything of the new one, whose connection is another.
     pub(super) fn register(&mut self, n: u8) {
-        if let Some(host) = self.hosts.insert(n, Host::default())
-            && host.id.is_some()
-        {
-            self.cluster.agent_exited(&pid(n));
-        }
+        self.hosts.insert(n, Host::default());
+        self.cluster.agent_exited(&pid(n));
         let slave =
             AgentInfo { hostname: "h".into(), resources: resources("cpus:4;mem:512"), ..Default::default() };
         let (version, agent_capabilities) = (Some("1.11.0".to_owned()), agent_capabilities());
