@@ -18,6 +18,7 @@ use libprocess::{Context, Message, Pid, Process, Time, Upid};
 use uuid::Uuid;
 
 use crate::acting::Entitlement;
+use crate::bounds::Bounds;
 use crate::cluster::Cluster;
 use crate::contender::Contender;
 use crate::effect::Effect;
@@ -49,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) flags: Arc<BTreeMap<String, String>>,
     pub(crate) cluster_name: Option<String>,
     pub(crate) whitelist: Option<PathBuf>,
+    pub(crate) bounds: Bounds,
 }
 
 /// Who leads, as far as this master knows.
@@ -213,7 +215,7 @@ impl Master {
             allocator: None,
             observers: IndexMap::new(),
             counters: HashMap::new(),
-            returns: Returns::default(),
+            returns: Returns::new(setup.bounds),
             room_for_effects: Vec::new(),
             per_framework: PerFramework::default(),
             whitelist: Whitelist::new(setup.whitelist.clone()),

@@ -14,11 +14,9 @@ use libprocess::{Context, Id, Pid, Process, Promise, Upid};
 use uuid::Uuid;
 
 use crate::actor::{ALLOCATOR_ID, Known, Master};
+use crate::bounds::Bounds;
 use crate::registry::{Lease, Registrar, Standing};
 use crate::start::{PROCESS_ID, Template};
-
-/// So many may wait to hear who leads: every agent and every driver of the largest cluster, and then some.
-const MAX_WATCHERS: usize = 200_000;
 
 /// How much time each agent of the cluster gets to register with a new leader, so that they do not come all at once.
 const SPREAD_PER_AGENT: Duration = Duration::from_micros(25);
@@ -88,6 +86,12 @@ impl Contender {
             said: None,
             fatal: Some(fatal),
         }
+    }
+
+    /// The same, before it is spawned, with other bounds than the default ones.
+    pub fn bounded(mut self, bounds: Bounds) -> Contender {
+        self.template.setup.bounds = bounds;
+        self
     }
 
     /// The master's process, for tests and tools in the same program. Another one follows when it loses the lead.
@@ -266,9 +270,10 @@ impl Contender {
 
     fn watch_leader(&mut self, from: &Upid, _: WatchLeader, ctx: &mut Context<Self>) {
         if !self.watchers.contains(from) {
-            if self.watchers.len() >= MAX_WATCHERS {
+            let n_watchers = self.watchers.len();
+            if n_watchers >= self.template.setup.bounds.watchers {
                 if !std::mem::replace(&mut self.was_full, true) {
-                    tracing::warn!(%from, "{MAX_WATCHERS} watch who leads; more are not answered");
+                    tracing::warn!(%from, n_watchers, "too many watch who leads; more are not answered");
                 }
                 return;
             }

@@ -4,6 +4,7 @@ mod acting;
 mod actor;
 pub mod agent_life;
 pub mod agents;
+mod bounds;
 pub mod calls;
 pub mod capabilities;
 pub mod cluster;
@@ -38,6 +39,7 @@ mod whitelist;
 mod will;
 
 pub use actor::Master;
+pub use bounds::Bounds;
 pub use contender::Contender;
 pub use flags::{Flags, InvalidFlag};
 pub use http::{API_LEVEL, version_document};

@@ -12,6 +12,7 @@ use libprocess::{Context, DecodeError, Message, Upid};
 
 use crate::actor::Master;
 use crate::agent_life::Brought;
+use crate::bounds::Bounds;
 use crate::waiting_room::{Place, WaitingRoom};
 
 /// So many are called in together: enough to be worth another thread's while, and a millisecond's work here.
@@ -21,11 +22,17 @@ const AT_ONCE: usize = 32;
 const GROUPS: usize = 2;
 
 /// Agents that come back and have not been dealt with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Returns {
     room: WaitingRoom,
     /// The sizes of the groups that are being read, added up, and how many groups these are.
     reading: (usize, usize),
+}
+
+impl Returns {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Returns { room: WaitingRoom::new(bounds), reading: (0, 0) }
+    }
 }
 
 impl Master {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::Ids;
 use crate::actor::{Master, Setup};
+use crate::bounds::Bounds;
 use crate::cluster::{Cluster, Rules};
 use crate::contender::Contender;
 use crate::flags::{Flags, InvalidFlag};
@@ -115,6 +116,7 @@ pub fn prepare_with(
             flags: Arc::new(flags.shown()),
             cluster_name: flags.cluster.clone(),
             whitelist: flags.whitelist.clone(),
+            bounds: Bounds::default(),
         },
         flags,
     };
@@ -128,7 +130,7 @@ pub(crate) struct Template {
     address: libprocess::Address,
     flags: Flags,
     rules: Rules,
-    setup: Setup,
+    pub(crate) setup: Setup,
 }
 
 impl Template {

@@ -8,11 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libprocess::{Time, Upid};
 
-/// So many agents may wait: about three seconds' work, and more than most clusters have.
-const MAX_AGENTS: usize = 64 << 10;
-
-/// What they sent may take so many bytes.
-const MAX_BYTES: usize = 160 << 20;
+use crate::bounds::Bounds;
 
 /// How long it takes to take an agent back, before that has been measured.
 const FIRST_PACE: Duration = Duration::from_micros(100);
@@ -32,6 +28,7 @@ pub(crate) enum Place {
 /// Who waits. An agent waits once, with what it sent last.
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {
+    bounds: Bounds,
     order: VecDeque<Upid>,
     sent: HashMap<Upid, Bytes>,
     n_bytes: usize,
@@ -43,9 +40,11 @@ pub(crate) struct WaitingRoom {
     booked: Time,
 }
 
-impl Default for WaitingRoom {
-    fn default() -> Self {
+impl WaitingRoom {
+    /// An empty one.
+    pub(crate) fn new(bounds: Bounds) -> Self {
         WaitingRoom {
+            bounds,
             order: VecDeque::new(),
             sent: HashMap::new(),
             n_bytes: 0,
@@ -54,9 +53,7 @@ impl Default for WaitingRoom {
             booked: Time::EPOCH,
         }
     }
-}
 
-impl WaitingRoom {
     /// An agent comes with what it sent, while `n_elsewhere` others have been called in and not yet been dealt with.
     pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, n_elsewhere: usize, now: Time) -> Place {
         if let Some(before) = self.sent.get_mut(agent) {
@@ -66,7 +63,8 @@ impl WaitingRoom {
             return Place::Waits;
         }
         let n_before = self.order.len() + n_elsewhere;
-        let full = n_before >= MAX_AGENTS || self.n_bytes + sent.len() > MAX_BYTES;
+        let full = n_before >= self.bounds.returning_agents
+            || self.n_bytes + sent.len() > self.bounds.returning_bytes;
         if full && n_before > 0 {
             return Place::Later(self.book(n_before, now));
         }
@@ -125,6 +123,17 @@ impl WaitingRoom {
 mod tests {
     use super::*;
 
+    const MAX_AGENTS: usize = 64 << 10;
+    const MAX_BYTES: usize = 1 << 20;
+
+    fn room() -> WaitingRoom {
+        WaitingRoom::new(Bounds {
+            returning_agents: MAX_AGENTS,
+            returning_bytes: MAX_BYTES,
+            ..Bounds::default()
+        })
+    }
+
     fn agent(n: usize) -> Upid {
         Upid::new(format!("slave({n})"), "10.0.0.1:5051".parse().unwrap())
     }
@@ -139,7 +148,7 @@ mod tests {
 
     #[test]
     fn all_are_called_in_once_in_the_order_they_came_with_what_they_sent_last() {
-        let mut room = WaitingRoom::default();
+        let mut room = room();
         for (n, text) in [(1, "one"), (2, "two"), (3, "three"), (1, "one again")] {
             assert_eq!(room.enter(&agent(n), sent(text), 0, at(0)), Place::Waits);
         }
@@ -152,7 +161,7 @@ mod tests {
     }
 
     fn full() -> WaitingRoom {
-        let mut room = WaitingRoom::default();
+        let mut room = room();
         for n in 0..MAX_AGENTS {
             assert_eq!(room.enter(&agent(n), sent("x"), 0, at(0)), Place::Waits);
         }
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn those_that_are_being_dealt_with_count_too_but_one_is_always_let_in() {
-        let mut room = WaitingRoom::default();
+        let mut room = room();
         assert!(matches!(room.enter(&agent(1), sent("x"), MAX_AGENTS, at(0)), Place::Later(_)));
         let large = Bytes::from(vec![0; MAX_BYTES + 1]);
         assert_eq!(room.enter(&agent(1), large, 0, at(0)), Place::Waits);

@@ -12,7 +12,7 @@ use libprocess::sim::{Seed, SimNode, Simulation};
 use libprocess::{Context, Pid, Process, Upid};
 use master::registry::Storage;
 use master::registry::group::MemoryDisk;
-use master::{Contender, Flags, Master};
+use master::{Bounds, Contender, Flags, Master};
 use uuid::Uuid;
 
 const N_MASTERS: usize = 3;
@@ -103,6 +103,7 @@ struct World {
     contenders: Vec<Pid<Contender>>,
     agents: Vec<(SimNode, Pid<Agent>)>,
     lives: u128,
+    bounds: Bounds,
 }
 
 fn address(n: usize) -> libprocess::Address {
@@ -111,12 +112,17 @@ fn address(n: usize) -> libprocess::Address {
 
 impl World {
     fn new(seed: u64, n_agents: u8) -> World {
+        World::bounded(seed, n_agents, Bounds::default())
+    }
+
+    fn bounded(seed: u64, n_agents: u8, bounds: Bounds) -> World {
         let mut sim = Simulation::new(Seed(seed));
         let nodes: Vec<_> =
             (0..N_MASTERS).map(|n| sim.node_with_delegate(address(n), master::PROCESS_ID)).collect();
         let disks = (0..N_MASTERS).map(|_| MemoryDisk::default()).collect();
         let lives = u128::from(seed) << 32;
-        let mut world = World { sim, nodes, disks, contenders: Vec::new(), agents: Vec::new(), lives };
+        let mut world =
+            World { sim, nodes, disks, contenders: Vec::new(), agents: Vec::new(), lives, bounds };
         for n in 0..N_MASTERS {
             let contender = world.start(n);
             world.contenders.push(contender);
@@ -137,7 +143,8 @@ impl World {
         let flags = Flags { masters, registry_in_memory: true, ..Flags::default() };
         let storage = Storage::Kept(self.disks[n].clone());
         let prepared = master::prepare_with(address(n), Uuid::from_u128(self.lives), flags, storage).unwrap();
-        let contender = self.sim.spawn(self.nodes[n], detector::CONTENDER, prepared.contender).unwrap();
+        let contender = prepared.contender.bounded(self.bounds);
+        let contender = self.sim.spawn(self.nodes[n], detector::CONTENDER, contender).unwrap();
         self.sim.settle();
         contender
     }
@@ -207,6 +214,10 @@ impl World {
     fn n_agents(&mut self, n: usize) -> Option<usize> {
         let master = self.master(n)?;
         self.sim.with(&master, |master| master.n_agents())
+    }
+
+    fn n_watchers(&mut self, n: usize) -> usize {
+        self.sim.with(&self.contenders[n], |contender| contender.n_watchers()).unwrap()
     }
 
     fn id(&mut self, n: usize) -> String {
@@ -503,10 +514,7 @@ fn whoever_watches_hears_of_each_leader_and_is_forgotten_when_it_is_gone() {
     let answer = heard(&mut world).remove(0);
     assert_eq!(leads(&answer), Some(address(first)));
     assert_eq!((answer.masters.len(), answer.spread_ms), (N_MASTERS, 0));
-    let n_watchers = |world: &mut World| {
-        world.sim.with(&world.contenders[watched], |contender| contender.n_watchers()).unwrap()
-    };
-    assert_eq!(n_watchers(&mut world), 1);
+    assert_eq!(world.n_watchers(watched), 1);
 
     world.sim.crash(world.nodes[first]);
     let second = world.leader();
@@ -516,5 +524,69 @@ fn whoever_watches_hears_of_each_leader_and_is_forgotten_when_it_is_gone() {
     assert!(all.last().unwrap().term > answer.term);
 
     world.sim.crash(node);
-    world.until("it is forgotten", |world| n_watchers(world) == 0);
+    world.until("it is forgotten", |world| world.n_watchers(watched) == 0);
+}
+
+#[test]
+fn of_more_watchers_than_there_is_room_for_the_first_are_told_and_the_next_when_one_has_left() {
+    const ROOM: usize = 3;
+    let mut world = World::bounded(6, 0, Bounds { watchers: ROOM, ..Bounds::default() });
+    let first = world.leader();
+    let watched = (first + 1) % N_MASTERS;
+    world.until("it knows who leads", |world| {
+        world.status(watched, "/state") == Some(StatusCode::TEMPORARY_REDIRECT)
+    });
+    let contender = Upid::new(detector::CONTENDER, address(watched));
+    let mut watchers = Vec::new();
+    for n in 0..=ROOM {
+        let node = world.sim.node(([10, 0, 2, n as u8 + 1], 5052).into());
+        let watcher = Watcher { contender: contender.clone(), heard: Vec::new() };
+        watchers.push((node, world.sim.spawn(node, "watcher", watcher).unwrap()));
+        if n < ROOM {
+            world.until("it watches", |world| world.n_watchers(watched) == n + 1);
+        }
+    }
+    let leads = |said: &LeaderIs| said.leader.as_ref().map(|leader| leader.pid.address());
+    let told = |world: &mut World, n: usize| -> Vec<_> {
+        world.sim.with(&watchers[n].1, |watcher| watcher.heard.iter().map(leads).collect()).unwrap()
+    };
+    let ask = |world: &mut World, n: usize| {
+        let contender = contender.clone();
+        drop(world.sim.dispatch(&watchers[n].1, move |_, ctx| ctx.send(&contender, WatchLeader {})));
+    };
+    // Between two nodes order is kept: when one is answered, the other has been heard, too.
+    let settled = |world: &mut World, n: usize| {
+        let before = told(world, 0).len();
+        ask(world, n);
+        world.sim.run_for(Duration::from_millis(20));
+        ask(world, 0);
+        world.until("the first is answered again", |world| told(world, 0).len() > before);
+    };
+    settled(&mut world, ROOM);
+    assert_eq!(world.n_watchers(watched), ROOM);
+    for n in 0..ROOM {
+        assert_eq!(told(&mut world, n)[0], Some(address(first)));
+    }
+    assert_eq!(told(&mut world, ROOM), [], "there is no room for it");
+
+    world.sim.crash(world.nodes[first]);
+    let second = world.leader();
+    for n in 0..ROOM {
+        world.until("news", |world| told(world, n).last() == Some(&Some(address(second))));
+    }
+    settled(&mut world, ROOM);
+    assert_eq!((told(&mut world, ROOM), world.n_watchers(watched)), (vec![], ROOM));
+
+    world.sim.crash(watchers[1].0);
+    world.until("it is forgotten", |world| world.n_watchers(watched) == ROOM - 1);
+    ask(&mut world, ROOM);
+    world.until("there is room for it", |world| told(world, ROOM) == [Some(address(second))]);
+    assert_eq!(world.n_watchers(watched), ROOM);
+    // And it is told as the others are.
+    world.restart(first);
+    world.sim.crash(world.nodes[second]);
+    let third = world.leader();
+    for n in [0, 2, ROOM] {
+        world.until("news", |world| told(world, n).last() == Some(&Some(address(third))));
+    }
 }

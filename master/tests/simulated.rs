@@ -6,9 +6,12 @@ use std::time::Duration;
 use api::internal::*;
 use api::resources::Resources;
 use api::v1::{AgentId, AgentInfo, FrameworkInfo};
+use detector::ComeBack;
 use libprocess::sim::{Seed, SimNode, Simulation};
-use libprocess::{Context, Pid, Process, Upid};
-use master::{Flags, Master, Prepared};
+use libprocess::{Context, Pid, Process, Time, Timer, Upid};
+use master::registry::Storage;
+use master::registry::group::MemoryDisk;
+use master::{Bounds, Flags, Master, Prepared};
 use uuid::Uuid;
 
 /// An agent without tasks, which asks until it is answered, and comes back when it is told that it was lost.
@@ -16,14 +19,31 @@ struct Agent {
     master: Upid,
     id: Option<AgentId>,
     registered: bool,
-    asking: bool,
+    /// When it asks again.
+    asking: Option<Timer>,
+    /// How often it was registered.
+    welcomed: u32,
+    /// When it was told to come back later, and after how long.
+    put_off: Vec<(Time, Duration)>,
     /// The pings it has heard, to know that it has not been forgotten.
     pings: u32,
 }
 
 impl Agent {
+    fn new(master: &Upid) -> Agent {
+        Agent {
+            master: master.clone(),
+            id: None,
+            registered: false,
+            asking: None,
+            welcomed: 0,
+            put_off: Vec::new(),
+            pings: 0,
+        }
+    }
+
     fn ask(&mut self, ctx: &mut Context<Self>) {
-        self.asking = !self.registered;
+        self.asking = None;
         if self.registered {
             return;
         }
@@ -35,13 +55,26 @@ impl Agent {
         } else {
             ctx.send(&self.master, RegisterSlaveMessage { slave, version, ..Default::default() });
         }
-        ctx.delay(Duration::from_secs(1), Self::ask);
+        self.ask_after(Duration::from_secs(1), ctx);
+    }
+
+    fn ask_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(other) = self.asking.replace(ctx.delay(wait, Self::ask)) {
+            other.cancel();
+        }
+    }
+
+    fn come_back(&mut self, message: ComeBack, ctx: &mut Context<Self>) {
+        let wait = Duration::from_millis(message.after_ms);
+        self.put_off.push((ctx.now(), wait));
+        self.ask_after(wait, ctx);
     }
 
     fn welcome(&mut self, id: AgentId) {
         assert!(self.id.is_none() || self.id == Some(id.clone()), "an agent keeps its id");
         self.id = Some(id);
         self.registered = true;
+        self.welcomed += 1;
         self.pings = 0;
     }
 
@@ -63,7 +96,7 @@ impl Agent {
 
     fn lost(&mut self, ctx: &mut Context<Self>) {
         self.registered = false;
-        if !self.asking {
+        if self.asking.is_none() {
             self.ask(ctx);
         }
     }
@@ -74,6 +107,7 @@ impl Process for Agent {
         ctx.install(Self::registered);
         ctx.install(Self::reregistered);
         ctx.install(Self::ping);
+        ctx.install(Self::come_back);
         ctx.link(self.master.clone());
         self.ask(ctx);
     }
@@ -87,6 +121,7 @@ impl Process for Agent {
 struct World {
     sim: Simulation,
     master_node: SimNode,
+    disk: MemoryDisk,
     master: Pid<Master>,
     agents: Vec<(SimNode, Pid<Agent>)>,
 }
@@ -115,21 +150,31 @@ fn world_with(seed: u64, n_agents: u16, flags: Flags) -> World {
     let mut sim = Simulation::new(Seed(seed));
     let address = ([10, 0, 0, 1], 5050).into();
     let master_node = sim.node_with_delegate(address, master::PROCESS_ID);
-    let flags = Flags { registry_in_memory: true, ..flags };
-    let Prepared { contender, .. } =
-        master::prepare(address, Uuid::from_u128(u128::from(seed)), flags).unwrap();
-    let contender = sim.spawn(master_node, detector::CONTENDER, contender).unwrap();
-    sim.settle();
-    let master = sim.with(&contender, |contender| contender.master()).flatten().unwrap();
+    let disk = MemoryDisk::default();
+    let master = start(&mut sim, master_node, u128::from(seed), flags, &disk, Bounds::default());
     let agents = (0..n_agents)
         .map(|n| {
-            let node = sim.node(([10, 0, 1, n as u8 + 1], 5051).into());
-            let agent =
-                Agent { master: master.upid().clone(), id: None, registered: false, asking: false, pings: 0 };
-            (node, sim.spawn(node, "slave(1)", agent).unwrap())
+            let node = sim.node(([10, 0, 1 + (n / 250) as u8, 1 + (n % 250) as u8], 5051).into());
+            (node, sim.spawn(node, "slave(1)", Agent::new(master.upid())).unwrap())
         })
         .collect();
-    World { sim, master_node, master, agents }
+    World { sim, master_node, disk, master, agents }
+}
+
+fn start(
+    sim: &mut Simulation,
+    node: SimNode,
+    id: u128,
+    flags: Flags,
+    disk: &MemoryDisk,
+    bounds: Bounds,
+) -> Pid<Master> {
+    let flags = Flags { registry_in_memory: true, ..flags };
+    let (id, storage) = (Uuid::from_u128(id), Storage::Kept(disk.clone()));
+    let Prepared { contender, .. } = master::prepare_with(sim.address(node), id, flags, storage).unwrap();
+    let contender = sim.spawn(node, detector::CONTENDER, contender.bounded(bounds)).unwrap();
+    sim.settle();
+    sim.with(&contender, |contender| contender.master()).flatten().unwrap()
 }
 
 impl World {
@@ -140,6 +185,22 @@ impl World {
     fn all_registered(&mut self) -> bool {
         let World { sim, agents, .. } = self;
         agents.iter().all(|(_, agent)| sim.with(agent, |agent| agent.registered).unwrap())
+    }
+
+    /// The master's machine crashes and comes back, with what was on its disk.
+    fn restart_master(&mut self, bounds: Bounds) {
+        self.disk.crash(false);
+        self.sim.crash(self.master_node);
+        self.sim.restart(self.master_node);
+        let id = u128::from(self.sim.now().as_nanos());
+        self.master = start(&mut self.sim, self.master_node, id, Flags::default(), &self.disk, bounds);
+    }
+
+    /// What the master has counted so far.
+    fn counted(&mut self, name: &'static str) -> usize {
+        let counted = self.sim.dispatch(&self.master, move |_, ctx| ctx.metrics().counter(name).get());
+        self.sim.settle();
+        usize::try_from(counted.wait(Duration::from_secs(5)).unwrap()).unwrap()
     }
 
     /// Lets virtual time pass until `done`, or for `limit` at most.
@@ -267,4 +328,65 @@ fn hosts_are_offered_while_they_are_on_the_whitelist() {
     world.until(Duration::from_secs(7), "offers", |world| {
         world.sim.with(&driver, |driver| driver.offers) == Some(3)
     });
+}
+
+#[test]
+fn agents_for_whom_there_is_no_room_are_told_to_come_back_one_after_another_and_do() {
+    const N_AGENTS: usize = 1_200;
+    const ROOM: usize = 1_000;
+    let mut world = world(11, N_AGENTS as u16);
+    let master_node = world.master_node;
+    // One arrives after the other; answers take the same time for each.
+    let same = |time| time..time + Duration::from_nanos(1);
+    world.sim.network().latency(same(Duration::from_millis(1)));
+    for (n, (node, _)) in world.agents.iter().enumerate() {
+        let latency = Duration::from_millis(1) + Duration::from_micros(10) * n as u32;
+        world.sim.network().latency_between(*node, master_node, same(latency));
+    }
+    world.until(Duration::from_secs(20), "joining", World::all_registered);
+    for (_, agent) in &world.agents {
+        world.sim.with(agent, |agent| agent.welcomed = 0);
+    }
+
+    world.restart_master(Bounds { returning_agents: ROOM, ..Bounds::default() });
+    // Nobody whom it has called in is dealt with before the last has come.
+    world.sim.blocking_takes(master_node, same(Duration::from_millis(20)));
+    world.until(Duration::from_secs(20), "coming back", |world| {
+        let World { sim, agents, .. } = world;
+        agents.iter().all(|(_, agent)| sim.with(agent, |agent| agent.welcomed > 0).unwrap())
+    });
+
+    let World { sim, agents, .. } = &mut world;
+    let put_off: Vec<_> =
+        agents.iter().map(|(_, it)| sim.with(it, |agent| agent.put_off.clone()).unwrap()).collect();
+    let (in_time, late) = put_off.split_at(ROOM);
+    assert!(in_time.iter().all(Vec::is_empty), "who came while there was room is not put off: {in_time:?}");
+    assert!(late.iter().all(|times| !times.is_empty()), "who came too late is: {late:?}");
+    // How slow this master is was not known yet.
+    assert!(late.iter().any(|times| times.len() > 1), "if there is no room then either, again: {late:?}");
+    let mut all: Vec<_> = put_off.iter().flatten().copied().collect();
+    all.sort();
+    let waits: Vec<_> = all.iter().map(|(_, wait)| wait.as_millis()).collect();
+    assert!(
+        waits.iter().all(|wait| (50..1_000).contains(wait)),
+        "about what half of the others take: {waits:?}"
+    );
+    let back: Vec<_> = all.iter().map(|(at, wait)| *at + *wait).collect();
+    // Times are told in milliseconds.
+    let tick = Duration::from_millis(1);
+    assert!(
+        back.windows(2).all(|pair| pair[0] < pair[1] + tick),
+        "behind all who were told before: {waits:?}"
+    );
+    let spread = back[N_AGENTS - ROOM - 1] - back[0];
+    assert!(spread > Duration::from_millis(15), "not all at the same time: {waits:?}");
+
+    assert_eq!(world.counted("master/slave_reregistrations_put_off"), all.len());
+    assert_eq!(world.counted("master/slave_reregistrations"), N_AGENTS, "each is taken back once");
+    assert_eq!(world.count(Master::n_agents), N_AGENTS);
+    assert_eq!(world.sim.with(&world.master, |master| master.recovered_agents()), Some(vec![]));
+    for (_, agent) in &world.agents {
+        assert_eq!(world.sim.with(agent, |agent| (agent.registered, agent.welcomed)), Some((true, 1)));
+    }
+    world.sim.with(&world.master, |master| master.check_invariants().unwrap()).unwrap();
 }
