@@ -30,7 +30,8 @@ pub(crate) enum Place {
 pub(crate) struct WaitingRoom {
     bounds: Bounds,
     order: VecDeque<Upid>,
-    sent: HashMap<Upid, Bytes>,
+    /// Nothing of one for which there was no more room when it repeated itself: only its place is kept.
+    sent: HashMap<Upid, Option<Bytes>>,
     n_bytes: usize,
     /// How long one takes, on average.
     pace: Duration,
@@ -56,21 +57,21 @@ impl WaitingRoom {
 
     /// An agent comes with what it sent, while `n_elsewhere` others have been called in and not yet been dealt with.
     pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, n_elsewhere: usize, now: Time) -> Place {
-        if let Some(before) = self.sent.get_mut(agent) {
-            // It repeats itself: nobody has to answer the first.
-            self.n_bytes = self.n_bytes - before.len() + sent.len();
-            *before = sent;
-            return Place::Waits;
-        }
-        let n_before = self.order.len() + n_elsewhere;
-        let full = n_before >= self.bounds.returning_agents
+        let place = self.sent.get_mut(agent);
+        let (waits, n_waiting) = (place.is_some(), self.order.len() + n_elsewhere);
+        // If it repeats itself, nobody has to answer the first.
+        let before = place.and_then(Option::take);
+        self.n_bytes -= before.map_or(0, |before| before.len());
+        let n_others = n_waiting - usize::from(waits);
+        let full = !waits && n_others >= self.bounds.returning_agents
             || self.n_bytes + sent.len() > self.bounds.returning_bytes;
-        if full && n_before > 0 {
-            return Place::Later(self.book(n_before, now));
+        if full && n_others > 0 {
+            return Place::Later(self.book(n_others, now));
         }
         self.n_bytes += sent.len();
-        self.order.push_back(agent.clone());
-        self.sent.insert(agent.clone(), sent);
+        if self.sent.insert(agent.clone(), Some(sent)).is_none() {
+            self.order.push_back(agent.clone());
+        }
         Place::Waits
     }
 
@@ -93,9 +94,9 @@ impl WaitingRoom {
         let called: Vec<_> = self
             .order
             .drain(..n)
-            .map(|agent| {
-                let sent = self.sent.remove(&agent).unwrap_or_default();
-                (agent, sent)
+            .filter_map(|agent| {
+                let sent = self.sent.remove(&agent).flatten()?;
+                Some((agent, sent))
             })
             .collect();
         self.n_bytes -= called.iter().map(|(_, sent)| sent.len()).sum::<usize>();
@@ -103,7 +104,7 @@ impl WaitingRoom {
             // What comes after a burst is measured anew, and the room the burst took is given back.
             (self.order, self.sent) = Default::default();
         } else {
-            self.called_in = u32::try_from(n).ok().filter(|n| *n > 0).map(|n| (now, n));
+            self.called_in = u32::try_from(called.len()).ok().filter(|n| *n > 0).map(|n| (now, n));
         }
         called
     }
@@ -188,6 +189,34 @@ mod tests {
         let large = Bytes::from(vec![0; MAX_BYTES + 1]);
         assert_eq!(room.enter(&agent(1), large, 0, at(0)), Place::Waits);
         assert!(matches!(room.enter(&agent(2), sent("x"), 0, at(0)), Place::Later(_)));
+    }
+
+    #[test]
+    fn who_repeats_itself_with_more_than_there_is_room_for_keeps_its_place_but_has_to_say_it_later() {
+        let mut room = room();
+        let bytes = |n| Bytes::from(vec![0; n]);
+        assert_eq!(room.enter(&agent(1), bytes(MAX_BYTES - 9), 0, at(0)), Place::Waits);
+        for n in 2..5 {
+            assert_eq!(room.enter(&agent(n), sent("old"), 0, at(0)), Place::Waits);
+        }
+        assert!(matches!(room.enter(&agent(2), sent("longer"), 0, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(3), sent("longer"), 0, at(0)), Place::Waits));
+        assert!(matches!(room.enter(&agent(4), sent("longer"), 0, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(2), sent("longer"), 0, at(0)), Place::Later(_)));
+        assert!(room.n_bytes <= MAX_BYTES);
+
+        assert_eq!(room.call_in(1, at(1)), [(agent(1), bytes(MAX_BYTES - 9))]);
+        // One is in time for its place, and the other goes to the end of the line.
+        assert_eq!(room.enter(&agent(2), sent("longer"), 0, at(1)), Place::Waits);
+        assert_eq!(room.call_in(3, at(2)), [(agent(2), sent("longer")), (agent(3), sent("longer"))]);
+        assert_eq!((room.is_empty(), room.n_bytes), (true, 0));
+        assert_eq!(room.enter(&agent(4), sent("longer"), 0, at(2)), Place::Waits);
+        assert_eq!(room.call_in(3, at(2)), [(agent(4), sent("longer"))]);
+
+        // Where nobody else waits there is room for anything.
+        for n in 1..3 {
+            assert_eq!(room.enter(&agent(1), bytes(n * MAX_BYTES), 0, at(3)), Place::Waits);
+        }
     }
 
     #[test]
