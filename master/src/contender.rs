@@ -330,9 +330,9 @@ impl Process for Contender {
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
+        // Not an end by itself: anybody may have watched in the name of a process of this node.
         if self.watchers.remove(pid) {
             self.was_full = false;
-            return;
         }
         let allocator = Upid::new(ALLOCATOR_ID, ctx.address());
         let is = |process: Option<&Upid>| process == Some(pid);

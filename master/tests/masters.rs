@@ -590,3 +590,24 @@ fn of_more_watchers_than_there_is_room_for_the_first_are_told_and_the_next_when_
         world.until("news", |world| told(world, n).last() == Some(&Some(address(third))));
     }
 }
+
+#[test]
+fn a_leader_stands_by_again_even_if_somebody_has_watched_in_the_name_of_its_master() {
+    let mut world = World::new(7, 0);
+    let first = world.leader();
+    let (master, cut) = (world.master(first).unwrap(), world.nodes[first]);
+    let contender = Upid::new(detector::CONTENDER, address(first));
+    let node = world.sim.node(([10, 0, 2, 1], 5052).into());
+    let watcher = Watcher { contender: contender.clone(), heard: Vec::new() };
+    let watcher = world.sim.spawn(node, "watcher", watcher).unwrap();
+    let name = master.upid().clone();
+    drop(world.sim.dispatch(&watcher, move |_, ctx| ctx.send_as(&name, &contender, WatchLeader {})));
+    world.until("both watch", |world| world.n_watchers(first) == 2);
+
+    let others: Vec<_> = world.nodes.iter().copied().filter(|it| *it != cut).collect();
+    world.sim.network().partition(&[cut], &others);
+    world.until("another serves", |world| world.serving().iter().any(|n| *n != first));
+    world.sim.network().heal();
+    world
+        .until("it stands by", |world| world.status(first, "/state") == Some(StatusCode::TEMPORARY_REDIRECT));
+}
