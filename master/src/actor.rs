@@ -21,6 +21,7 @@ use crate::acting::Entitlement;
 use crate::bounds::Bounds;
 use crate::cluster::Cluster;
 use crate::contender::Contender;
+use crate::counters::COUNTERS;
 use crate::effect::Effect;
 use crate::gauges::Gauges;
 use crate::http::reads::Reads;
@@ -144,6 +145,7 @@ impl Process for Master {
         ctx.route_shared("/health", help("Whether the master serves."), crate::http::health);
         ctx.route_shared("/version", help("What this is."), crate::http::version);
         crate::gauges::install(ctx);
+        self.counters = COUNTERS.iter().map(|name| ((*name).into(), ctx.metrics().counter(name))).collect();
 
         self.started = ctx.now();
         self.watch_the_time(ctx);

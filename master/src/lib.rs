@@ -9,6 +9,7 @@ pub mod calls;
 pub mod capabilities;
 pub mod cluster;
 mod contender;
+mod counters;
 pub mod effect;
 mod executors;
 mod flags;

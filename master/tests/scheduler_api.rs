@@ -258,6 +258,7 @@ fn documents_have_their_shapes() {
     for (name, value) in [
         ("master/elected", 1.0),
         ("master/event_queue_http_requests", 0.0),
+        ("master/slave_removals", 0.0),
         ("master/slaves_active", 1.0),
         ("master/tasks_running", 1.0),
         ("master/cpus_total", 4.0),

@@ -73,10 +73,9 @@ pub fn in_a_group(storm: Storm, work: &Path) -> Result<Figures> {
         early.board.n_pinged.load(Ordering::Relaxed) >= pinged + 2 * early.len()
     })?;
     let metrics = get_json(group.leader(), "/metrics/snapshot")?;
-    // What never happened is not among them.
-    let (active, lost) = (&metrics["master/slaves_active"], metrics.get("master/slave_removals"));
-    if (active.as_f64(), lost) != (Some(storm.n_agents as f64), None) {
-        return Err(format!("{active} of {} agents are there, {lost:?} were removed", storm.n_agents).into());
+    let (active, lost) = (&metrics["master/slaves_active"], &metrics["master/slave_removals"]);
+    if (active.as_f64(), lost.as_f64()) != (Some(storm.n_agents as f64), Some(0.0)) {
+        return Err(format!("{active} of {} agents are there, {lost} were removed", storm.n_agents).into());
     }
     let longest_unpinged_seconds = longest_unpinged();
     group.end();

@@ -4,6 +4,7 @@
 //!
 //! `PROPTEST_CASES=10000 cargo test -p mesos-master --lib histories` runs as many as one likes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use super::tests::{agent_capabilities, command, framework, launch, resources, rules, unavailability};
 use super::{Cluster, Rules};
 use crate::Ids;
+use crate::counters::COUNTERS;
 use crate::effect::{
     AgentMessage, AllocatorCall, Connection, Continuation, Effect, FrameworkEvent, OfferOptions, Timeout,
 };
@@ -122,6 +124,9 @@ impl History {
                     Effect::Allocator(call) => self.allocator(call),
                     Effect::Send { to, message } => self.deliver(&to, message),
                     Effect::Tell { framework_id: Some(id), event, .. } => self.hear(&id, event),
+                    Effect::Count(Cow::Borrowed(name)) => {
+                        assert!(COUNTERS.contains(&name), "{name} is not there before it happens");
+                    }
                     _ => {}
                 }
             }
