@@ -88,6 +88,12 @@ impl Master {
         self.entitlement.lease.holds(now)
     }
 
+    /// Whether something that happened has yet to be done, before anything else is: the lease was missing, and is only
+    /// just back.
+    pub fn is_behind(&self) -> bool {
+        !self.entitlement.held.is_empty()
+    }
+
     /// Lets something happen to the cluster, and does what follows from it; `None` when this master may not act.
     pub(crate) fn act<R>(
         &mut self,
