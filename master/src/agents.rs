@@ -16,6 +16,7 @@ use libprocess::{Time, Upid};
 use crate::agent_life::Brought;
 use crate::capabilities::AgentCapabilities;
 use crate::registry::{ByAge, MachineKey, Orders};
+use crate::waiting_room::Load;
 
 /// How many removed agents are remembered.
 const REMOVED_MAX: usize = 100_000;
@@ -134,6 +135,36 @@ pub struct Returning {
     pub(crate) brought: Brought,
 }
 
+/// Agents that come back, of which the registry has to hear first.
+#[derive(Debug, Clone, Default)]
+pub struct Reregistering {
+    /// And how large what each sent is.
+    sizes: BTreeMap<AgentId, usize>,
+    n_bytes: usize,
+}
+
+impl Reregistering {
+    pub(crate) fn insert(&mut self, id: AgentId, n_bytes: usize) {
+        self.remove(&id);
+        self.sizes.insert(id, n_bytes);
+        self.n_bytes += n_bytes;
+    }
+
+    pub(crate) fn remove(&mut self, id: &AgentId) {
+        self.n_bytes -= self.sizes.remove(id).unwrap_or_default();
+    }
+
+    /// Whether it is one of them.
+    pub fn contains(&self, id: &AgentId) -> bool {
+        self.sizes.contains_key(id)
+    }
+
+    /// How many they are, and how large what they sent is.
+    pub(crate) fn load(&self) -> Load {
+        Load { n_agents: self.sizes.len(), n_bytes: self.n_bytes }
+    }
+}
+
 /// All agents and where they stand.
 #[derive(Debug, Clone, Default)]
 pub struct Agents {
@@ -145,7 +176,7 @@ pub struct Agents {
     /// Being admitted.
     pub registering: BTreeSet<Upid>,
     /// Coming back.
-    pub reregistering: BTreeSet<AgentId>,
+    pub reregistering: Reregistering,
     /// Being removed.
     pub removing: BTreeSet<AgentId>,
     /// Being marked unreachable.

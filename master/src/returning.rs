@@ -13,7 +13,7 @@ use libprocess::{Context, DecodeError, Message, Upid};
 use crate::actor::Master;
 use crate::agent_life::Brought;
 use crate::bounds::Bounds;
-use crate::waiting_room::{Place, WaitingRoom};
+use crate::waiting_room::{Load, Place, WaitingRoom};
 
 /// So many are called in together: enough to be worth another thread's while, and a millisecond's work here.
 const AT_ONCE: usize = 32;
@@ -25,13 +25,14 @@ const GROUPS: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Returns {
     room: WaitingRoom,
-    /// The sizes of the groups that are being read, added up, and how many groups these are.
-    reading: (usize, usize),
+    /// Those that are being read, and how many groups of them these are.
+    reading: Load,
+    n_groups: usize,
 }
 
 impl Returns {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Returns { room: WaitingRoom::new(bounds), reading: (0, 0) }
+        Returns { room: WaitingRoom::new(bounds), reading: Load::default(), n_groups: 0 }
     }
 }
 
@@ -42,8 +43,8 @@ impl Master {
             return self.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }
         // Those of which the registry has to hear wait for it with all they sent.
-        let n_elsewhere = self.returns.reading.0 + self.cluster.agents.reregistering.len();
-        match self.returns.room.enter(from, body, n_elsewhere, ctx.now()) {
+        let elsewhere = self.returns.reading + self.cluster.agents.reregistering.load();
+        match self.returns.room.enter(from, body, elsewhere, ctx.now()) {
             Place::Waits => self.call_in(ctx),
             Place::Later(after) => {
                 self.count(Cow::Borrowed("master/slave_reregistrations_put_off"), ctx);
@@ -56,17 +57,18 @@ impl Master {
 
     /// Has the next ones read.
     fn call_in(&mut self, ctx: &mut Context<Self>) {
-        while self.returns.reading.1 < GROUPS && !self.returns.room.is_empty() {
+        while self.returns.n_groups < GROUPS && !self.returns.room.is_empty() {
             let called = self.returns.room.call_in(AT_ONCE, ctx.now());
-            let n = called.len();
-            self.returns.reading.0 += n;
-            self.returns.reading.1 += 1;
+            let n_bytes = called.iter().map(|(_, body)| body.len()).sum();
+            let load = Load { n_agents: called.len(), n_bytes };
+            self.returns.reading = self.returns.reading + load;
+            self.returns.n_groups += 1;
             let read = ctx.blocking(move || {
                 called.into_iter().map(|(from, body)| (from, read(&body))).collect::<Vec<_>>()
             });
             ctx.then(read, move |master, result, ctx| {
-                master.returns.reading.0 -= n;
-                master.returns.reading.1 -= 1;
+                master.returns.reading = master.returns.reading - load;
+                master.returns.n_groups -= 1;
                 // First, so that the next are read meanwhile.
                 master.call_in(ctx);
                 for (from, brought) in result.into_iter().flatten() {
@@ -97,5 +99,5 @@ impl Master {
 
 /// What can be found out without knowing the cluster.
 fn read(body: &[u8]) -> Result<Brought, DecodeError> {
-    ReregisterSlaveMessage::decode(body).map(Brought::unpack)
+    ReregisterSlaveMessage::decode(body).map(|message| Brought::unpack(message, body.len()))
 }

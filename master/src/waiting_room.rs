@@ -3,6 +3,7 @@
 //! full is told when to come back instead.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,30 @@ pub(crate) enum Place {
     Waits,
     /// There is no room; it is to come back after that time.
     Later(Duration),
+}
+
+/// So many agents, and what they sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) n_agents: usize,
+    /// As it came.
+    pub(crate) n_bytes: usize,
+}
+
+impl Add for Load {
+    type Output = Load;
+
+    fn add(self, other: Load) -> Load {
+        Load { n_agents: self.n_agents + other.n_agents, n_bytes: self.n_bytes + other.n_bytes }
+    }
+}
+
+impl Sub for Load {
+    type Output = Load;
+
+    fn sub(self, other: Load) -> Load {
+        Load { n_agents: self.n_agents - other.n_agents, n_bytes: self.n_bytes - other.n_bytes }
+    }
 }
 
 /// Who waits. An agent waits once, with what it sent last.
@@ -55,16 +80,16 @@ impl WaitingRoom {
         }
     }
 
-    /// An agent comes with what it sent, while `n_elsewhere` others have been called in and not yet been dealt with.
-    pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, n_elsewhere: usize, now: Time) -> Place {
+    /// An agent comes with what it sent, while others, `elsewhere`, have been called in and not yet been dealt with.
+    pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, elsewhere: Load, now: Time) -> Place {
         let place = self.sent.get_mut(agent);
-        let (waits, n_waiting) = (place.is_some(), self.order.len() + n_elsewhere);
+        let (waits, n_waiting) = (place.is_some(), self.order.len() + elsewhere.n_agents);
         // If it repeats itself, nobody has to answer the first.
         let before = place.and_then(Option::take);
         self.n_bytes -= before.map_or(0, |before| before.len());
         let n_others = n_waiting - usize::from(waits);
         let full = !waits && n_others >= self.bounds.returning_agents
-            || self.n_bytes + sent.len() > self.bounds.returning_bytes;
+            || self.n_bytes + elsewhere.n_bytes + sent.len() > self.bounds.returning_bytes;
         if full && n_others > 0 {
             return Place::Later(self.book(n_others, now));
         }
@@ -135,6 +160,12 @@ mod tests {
         })
     }
 
+    const NONE: Load = Load { n_agents: 0, n_bytes: 0 };
+
+    fn elsewhere(n_agents: usize, n_bytes: usize) -> Load {
+        Load { n_agents, n_bytes }
+    }
+
     fn agent(n: usize) -> Upid {
         Upid::new(format!("slave({n})"), "10.0.0.1:5051".parse().unwrap())
     }
@@ -151,20 +182,20 @@ mod tests {
     fn all_are_called_in_once_in_the_order_they_came_with_what_they_sent_last() {
         let mut room = room();
         for (n, text) in [(1, "one"), (2, "two"), (3, "three"), (1, "one again")] {
-            assert_eq!(room.enter(&agent(n), sent(text), 0, at(0)), Place::Waits);
+            assert_eq!(room.enter(&agent(n), sent(text), NONE, at(0)), Place::Waits);
         }
         assert_eq!((room.len(), room.n_bytes), (3, 17));
         assert_eq!(room.call_in(2, at(1)), [(agent(1), sent("one again")), (agent(2), sent("two"))]);
         assert_eq!(room.call_in(2, at(1)), [(agent(3), sent("three"))]);
         assert_eq!((room.call_in(2, at(2)), room.is_empty(), room.n_bytes), (vec![], true, 0));
-        assert_eq!(room.enter(&agent(2), sent("two"), 0, at(3)), Place::Waits);
+        assert_eq!(room.enter(&agent(2), sent("two"), NONE, at(3)), Place::Waits);
         assert_eq!(room.call_in(2, at(3)), [(agent(2), sent("two"))]);
     }
 
     fn full() -> WaitingRoom {
         let mut room = room();
         for n in 0..MAX_AGENTS {
-            assert_eq!(room.enter(&agent(n), sent("x"), 0, at(0)), Place::Waits);
+            assert_eq!(room.enter(&agent(n), sent("x"), NONE, at(0)), Place::Waits);
         }
         room
     }
@@ -172,50 +203,55 @@ mod tests {
     #[test]
     fn who_finds_it_full_gets_a_time_of_its_own() {
         let mut room = full();
-        let Place::Later(first) = room.enter(&agent(MAX_AGENTS), sent("x"), 0, at(0)) else { panic!() };
-        let Place::Later(second) = room.enter(&agent(MAX_AGENTS + 1), sent("x"), 0, at(0)) else { panic!() };
+        let Place::Later(first) = room.enter(&agent(MAX_AGENTS), sent("x"), NONE, at(0)) else { panic!() };
+        let Place::Later(second) = room.enter(&agent(MAX_AGENTS + 1), sent("x"), NONE, at(0)) else {
+            panic!()
+        };
         assert_eq!(first, FIRST_PACE * (MAX_AGENTS as u32 / 2 + 1));
         assert_eq!(second, first + FIRST_PACE);
         // Who waits already is not put off.
-        assert_eq!(room.enter(&agent(7), sent("y"), 0, at(0)), Place::Waits);
+        assert_eq!(room.enter(&agent(7), sent("y"), NONE, at(0)), Place::Waits);
         room.call_in(1, at(1));
-        assert_eq!(room.enter(&agent(MAX_AGENTS + 2), sent("x"), 0, at(1)), Place::Waits);
+        assert_eq!(room.enter(&agent(MAX_AGENTS + 2), sent("x"), NONE, at(1)), Place::Waits);
     }
 
     #[test]
     fn those_that_are_being_dealt_with_count_too_but_one_is_always_let_in() {
         let mut room = room();
-        assert!(matches!(room.enter(&agent(1), sent("x"), MAX_AGENTS, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(1), sent("x"), elsewhere(MAX_AGENTS, 0), at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(1), sent("x"), elsewhere(1, MAX_BYTES), at(0)), Place::Later(_)));
+        assert_eq!(room.enter(&agent(1), sent("x"), elsewhere(1, MAX_BYTES - 1), at(0)), Place::Waits);
+        assert_eq!(room.call_in(1, at(0)).len(), 1);
         let large = Bytes::from(vec![0; MAX_BYTES + 1]);
-        assert_eq!(room.enter(&agent(1), large, 0, at(0)), Place::Waits);
-        assert!(matches!(room.enter(&agent(2), sent("x"), 0, at(0)), Place::Later(_)));
+        assert_eq!(room.enter(&agent(1), large, NONE, at(0)), Place::Waits);
+        assert!(matches!(room.enter(&agent(2), sent("x"), NONE, at(0)), Place::Later(_)));
     }
 
     #[test]
     fn who_repeats_itself_with_more_than_there_is_room_for_keeps_its_place_but_has_to_say_it_later() {
         let mut room = room();
         let bytes = |n| Bytes::from(vec![0; n]);
-        assert_eq!(room.enter(&agent(1), bytes(MAX_BYTES - 9), 0, at(0)), Place::Waits);
+        assert_eq!(room.enter(&agent(1), bytes(MAX_BYTES - 9), NONE, at(0)), Place::Waits);
         for n in 2..5 {
-            assert_eq!(room.enter(&agent(n), sent("old"), 0, at(0)), Place::Waits);
+            assert_eq!(room.enter(&agent(n), sent("old"), NONE, at(0)), Place::Waits);
         }
-        assert!(matches!(room.enter(&agent(2), sent("longer"), 0, at(0)), Place::Later(_)));
-        assert!(matches!(room.enter(&agent(3), sent("longer"), 0, at(0)), Place::Waits));
-        assert!(matches!(room.enter(&agent(4), sent("longer"), 0, at(0)), Place::Later(_)));
-        assert!(matches!(room.enter(&agent(2), sent("longer"), 0, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(2), sent("longer"), NONE, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(3), sent("longer"), NONE, at(0)), Place::Waits));
+        assert!(matches!(room.enter(&agent(4), sent("longer"), NONE, at(0)), Place::Later(_)));
+        assert!(matches!(room.enter(&agent(2), sent("longer"), NONE, at(0)), Place::Later(_)));
         assert!(room.n_bytes <= MAX_BYTES);
 
         assert_eq!(room.call_in(1, at(1)), [(agent(1), bytes(MAX_BYTES - 9))]);
         // One is in time for its place, and the other goes to the end of the line.
-        assert_eq!(room.enter(&agent(2), sent("longer"), 0, at(1)), Place::Waits);
+        assert_eq!(room.enter(&agent(2), sent("longer"), NONE, at(1)), Place::Waits);
         assert_eq!(room.call_in(3, at(2)), [(agent(2), sent("longer")), (agent(3), sent("longer"))]);
         assert_eq!((room.is_empty(), room.n_bytes), (true, 0));
-        assert_eq!(room.enter(&agent(4), sent("longer"), 0, at(2)), Place::Waits);
+        assert_eq!(room.enter(&agent(4), sent("longer"), NONE, at(2)), Place::Waits);
         assert_eq!(room.call_in(3, at(2)), [(agent(4), sent("longer"))]);
 
         // Where nobody else waits there is room for anything.
         for n in 1..3 {
-            assert_eq!(room.enter(&agent(1), bytes(n * MAX_BYTES), 0, at(3)), Place::Waits);
+            assert_eq!(room.enter(&agent(1), bytes(n * MAX_BYTES), NONE, at(3)), Place::Waits);
         }
     }
 
@@ -227,9 +263,9 @@ mod tests {
         }
         assert!((180..=200).contains(&room.pace.as_micros()), "{:?}", room.pace);
         for n in 0..1000 {
-            room.enter(&agent(MAX_AGENTS + n), sent("x"), 0, at(1000));
+            room.enter(&agent(MAX_AGENTS + n), sent("x"), NONE, at(1000));
         }
-        let Place::Later(long) = room.enter(&agent(0), sent("x"), 0, at(1000)) else { panic!() };
+        let Place::Later(long) = room.enter(&agent(0), sent("x"), NONE, at(1000)) else { panic!() };
         assert!((6000..7000).contains(&long.as_millis()), "{long:?}");
     }
 }

@@ -24,11 +24,13 @@ pub(crate) struct Brought {
     pub(crate) total: Resources,
     /// Whether it is valid by itself, and if not, why.
     pub(crate) valid: Result<(), String>,
+    /// How large the message was that it came in.
+    pub(crate) n_bytes: usize,
 }
 
 impl Brought {
     /// Checks a message, brings what it has into the form of today, and its tasks into the form that is kept.
-    pub(crate) fn unpack(mut message: ReregisterSlaveMessage) -> Self {
+    pub(crate) fn unpack(mut message: ReregisterSlaveMessage, n_bytes: usize) -> Self {
         let valid = validation::agent::reregister(&message)
             .and_then(|()| upgrade(&mut message).map_err(|error| error.to_string()));
         let (mut tasks, mut total) = (Vec::new(), Resources::new());
@@ -38,7 +40,7 @@ impl Brought {
             total = super::join::total(&message.slave, &message.checkpointed_resources);
         }
         message.tasks = Vec::new();
-        Brought { message: Box::new(message), tasks, total, valid }
+        Brought { message: Box::new(message), tasks, total, valid, n_bytes }
     }
 }
 
@@ -145,12 +147,15 @@ mod tests {
 
     #[test]
     fn tasks_get_the_only_role_of_their_framework_and_share_what_is_alike() {
-        let brought = Brought::unpack(message(vec![
-            task("t1", "one-role", "cpus:1"),
-            task("t2", "one-role", "cpus:1"),
-            task("t3", "one-role", "cpus:2"),
-            task("t4", "many-roles", "cpus:1"),
-        ]));
+        let brought = Brought::unpack(
+            message(vec![
+                task("t1", "one-role", "cpus:1"),
+                task("t2", "one-role", "cpus:1"),
+                task("t3", "one-role", "cpus:2"),
+                task("t4", "many-roles", "cpus:1"),
+            ]),
+            1,
+        );
         assert_eq!(brought.valid, Ok(()));
         assert!(brought.message.tasks.is_empty());
         assert_eq!(brought.total, Resources::parse("cpus:8;mem:1024", "*").unwrap());
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn of_what_is_not_valid_nothing_is_taken() {
-        let brought = Brought::unpack(message(vec![task("t1", "unheard-of", "cpus:1")]));
+        let brought = Brought::unpack(message(vec![task("t1", "unheard-of", "cpus:1")]), 1);
         let why = brought.valid.unwrap_err();
         assert!(why.contains("unheard-of, which is not listed"), "{why}");
         assert!(brought.tasks.is_empty() && brought.message.tasks.is_empty());

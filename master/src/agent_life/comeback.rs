@@ -26,7 +26,8 @@ const GONE: &str = "Agent has been marked gone";
 impl Cluster {
     /// An agent that has an id comes back, to the same master or to a new one.
     pub fn reregister_agent(&mut self, from: &Upid, message: ReregisterSlaveMessage) {
-        self.agent_returns(from, Brought::unpack(message));
+        let n_bytes = prost::Message::encoded_len(&message);
+        self.agent_returns(from, Brought::unpack(message, n_bytes));
     }
 
     /// The same, unpacked.
@@ -69,7 +70,7 @@ impl Cluster {
         match operation {
             None => self.agent_readmitted(returning, Ok(())),
             Some(kind) => {
-                self.agents.reregistering.insert(id);
+                self.agents.reregistering.insert(id, returning.brought.n_bytes);
                 self.push(Effect::Registry {
                     operation: kind.into(),
                     then: Continuation::Readmitted(Box::new(returning)),
