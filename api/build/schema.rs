@@ -91,7 +91,7 @@ pub(crate) fn table(all: &Messages) -> Result<String, std::fmt::Error> {
         let mut fields: Vec<_> = message.field.iter().collect();
         fields.sort_by_key(|field| field.number());
         assert!(fields.len() <= 64, "{name}: the seen fields of a message are kept in 64 bits");
-        writeln!(out, "Schema{{name:{:?},fields:&[", &name[1..])?;
+        writeln!(out, "Schema::new({:?},&[", &name[1..])?;
         for field in fields {
             let map = all.map_entry(field.type_name()).is_some();
             let label = match field.label() {
@@ -115,7 +115,7 @@ pub(crate) fn table(all: &Messages) -> Result<String, std::fmt::Error> {
             };
             writeln!(out, "f({:?},{},{label},{kind}),", field.name(), field.number())?;
         }
-        writeln!(out, "]}},")?;
+        writeln!(out, "]),")?;
     }
     writeln!(
         out,

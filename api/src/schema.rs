@@ -19,10 +19,24 @@ pub struct Schema {
     pub name: &'static str,
     /// By ascending number; at most 64.
     pub fields: &'static [Field],
+    /// The positions of those that are required, as bits.
+    required: u64,
 }
 
 impl Schema {
+    const fn new(name: &'static str, fields: &'static [Field]) -> Self {
+        let (mut required, mut position) = (0, 0);
+        while position < fields.len() {
+            if matches!(fields[position].label, Required) {
+                required |= 1 << position;
+            }
+            position += 1;
+        }
+        Schema { name, fields, required }
+    }
+
     /// The field with this number on the wire, and its position among the fields.
+    #[inline]
     pub(crate) fn by_number(&self, number: u32) -> Option<(usize, &'static Field)> {
         // Most messages number their fields without a gap.
         let guess = (number as usize).wrapping_sub(1);
@@ -40,10 +54,10 @@ impl Schema {
 
     /// Required fields whose position is not among the bits of `seen`.
     pub(crate) fn missing(&self, seen: u64) -> impl Iterator<Item = &'static str> {
-        let fields = self.fields.iter().enumerate();
-        fields
-            .filter(move |(i, field)| field.label == Required && seen >> i & 1 == 0)
-            .map(|(_, field)| field.name)
+        let missing = self.required & !seen;
+        // Nearly always there are none.
+        let fields = if missing == 0 { &[] } else { self.fields };
+        fields.iter().enumerate().filter(move |(i, _)| missing >> i & 1 == 1).map(|(_, field)| field.name)
     }
 }
 

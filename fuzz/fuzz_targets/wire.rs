@@ -1,5 +1,5 @@
-//! Protobuf bodies from other nodes and clients: an answer or an error, and what passes can be encoded
-//! and passes again.
+//! Protobuf bodies from other nodes and clients: an answer or an error, and what passes the check can be
+//! decoded and encoded and passes again.
 #![no_main]
 
 use api::schema::Described;
@@ -15,7 +15,8 @@ fuzz_target!(|body: &[u8]| {
 });
 
 fn check<M: Described>(body: &[u8]) {
-    if let Ok(message) = wire::decode::<M>(body) {
+    if wire::check::<M>(body).is_ok() {
+        let message = wire::decode::<M>(body).expect("what was checked decodes");
         wire::decode::<M>(&message.encode_to_vec()).expect("our own bytes decode");
     }
 }
