@@ -1,6 +1,6 @@
 //! The agents: registered, expected back, on their way in or out, lost, or gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::internal::RegisterSlaveMessage;
@@ -172,7 +172,8 @@ pub struct Agents {
     pub registered: OrdMap<AgentId, Arc<Agent>>,
     /// In the registry when this master took over, and not heard of since.
     pub recovered: OrdMap<AgentId, Arc<AgentInfo>>,
-    by_pid: BTreeMap<Upid, AgentId>,
+    /// It is only ever asked for one of them.
+    by_pid: HashMap<Upid, AgentId>,
     /// Being admitted.
     pub registering: BTreeSet<Upid>,
     /// Coming back.
@@ -212,9 +213,8 @@ impl Agents {
         self.by_pid.get(pid)
     }
 
-    /// Adds an agent.
+    /// Adds an agent. It is not among the recovered ones any more.
     pub fn insert(&mut self, agent: Agent) {
-        self.recovered.remove(&agent.id);
         self.unreachable.remove(&agent.id);
         self.removed.shift_remove(&agent.id);
         self.by_pid.insert(agent.pid.clone(), agent.id.clone());

@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 
 use api::internal::ReregisterSlaveMessage;
+use api::wire::DecodeError;
 use bytes::Bytes;
 use detector::ComeBack;
-use libprocess::{Context, DecodeError, Message, Upid};
+use libprocess::{Context, Message, Upid};
 
 use crate::actor::Master;
 use crate::agent_life::Brought;
@@ -64,7 +65,7 @@ impl Master {
             self.returns.reading = self.returns.reading + load;
             self.returns.n_groups += 1;
             let read = ctx.blocking(move || {
-                called.into_iter().map(|(from, body)| (from, read(&body))).collect::<Vec<_>>()
+                called.into_iter().map(|(from, body)| (from, Brought::read(&body))).collect::<Vec<_>>()
             });
             ctx.then(read, move |master, result, ctx| {
                 master.returns.reading = master.returns.reading - load;
@@ -95,9 +96,4 @@ impl Master {
             self.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }
     }
-}
-
-/// What can be found out without knowing the cluster.
-fn read(body: &[u8]) -> Result<Brought, DecodeError> {
-    ReregisterSlaveMessage::decode(body).map(|message| Brought::unpack(message, body.len()))
 }

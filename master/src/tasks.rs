@@ -5,6 +5,7 @@ mod record;
 use api::internal::StatusUpdate;
 use api::v1::{AgentId, ExecutorId, FrameworkId, TaskId, TaskState, TaskStatus};
 
+pub(crate) use record::ListedTasks;
 pub use record::{TaskRecord, Transition};
 
 /// Whether a task in this state will never run again.

@@ -9,7 +9,8 @@ use api::internal::{
 };
 use api::resources::{Resources, upgrade_all};
 use api::v1::task_status::Reason;
-use api::v1::{AgentId, ExecutorInfo, FrameworkId, Task, TaskStatus};
+use api::v1::{AgentId, ExecutorInfo, FrameworkId, Task, TaskId, TaskStatus};
+use imbl::OrdSet;
 use libprocess::Upid;
 
 use crate::agent_life::Brought;
@@ -26,15 +27,17 @@ const GONE: &str = "Agent has been marked gone";
 impl Cluster {
     /// An agent that has an id comes back, to the same master or to a new one.
     pub fn reregister_agent(&mut self, from: &Upid, message: ReregisterSlaveMessage) {
-        let n_bytes = prost::Message::encoded_len(&message);
-        self.agent_returns(from, Brought::unpack(message, n_bytes));
+        match Brought::read(&prost::Message::encode_to_vec(&message)) {
+            Ok(brought) => self.agent_returns(from, brought),
+            Err(error) => tracing::error!(%from, %error, "ignoring an agent that comes back"),
+        }
     }
 
-    /// The same, unpacked.
+    /// The same, as it was read.
     pub(crate) fn agent_returns(&mut self, from: &Upid, brought: Brought) {
-        let message = &brought.message;
+        let (message, info) = (&brought.message, &brought.info);
         self.count("master/messages_reregister_slave");
-        let Some(id) = message.slave.id.clone() else {
+        let Some(id) = info.id.clone() else {
             tracing::warn!(%from, "ignoring an agent that comes back without an id");
             return;
         };
@@ -45,26 +48,23 @@ impl Cluster {
         if self.agents.gone.contains_key(&id) {
             return self.shut_down(from, GONE);
         }
-        let valid =
-            brought.valid.clone().and_then(|()| self.admissible(&message.slave, message.version.as_deref()));
+        let valid = brought.valid.clone().and_then(|()| self.admissible(info, message.version.as_deref()));
         if let Err(why) = valid {
             tracing::warn!(%from, agent = %id, why, "ignoring an agent that comes back");
             return;
         }
-        if self.is_down(&message.slave, from) {
+        if self.is_down(info, from) {
             return self.shut_down(from, "Machine is `DOWN`");
         }
         let operation = if let Some(agent) = self.agents.get(&id) {
-            if agent.pid.address().ip() != from.address().ip()
-                || agent.info.hostname != message.slave.hostname
-            {
+            if agent.pid.address().ip() != from.address().ip() || agent.info.hostname != info.hostname {
                 return self.shut_down(from, "Agent attempted to reregister with different IP / hostname");
             }
-            (*agent.info != message.slave).then(|| Kind::UpdateAgent(message.slave.clone()))
-        } else if let Some(info) = self.agents.recovered.get(&id) {
-            (**info != message.slave).then(|| Kind::UpdateAgent(message.slave.clone()))
+            (agent.info != *info).then(|| Kind::UpdateAgent((**info).clone()))
+        } else if let Some(recovered) = self.agents.recovered.get(&id) {
+            (recovered != info).then(|| Kind::UpdateAgent((**info).clone()))
         } else {
-            Some(Kind::MarkReachable(message.slave.clone()))
+            Some(Kind::MarkReachable((**info).clone()))
         };
         let returning = Returning { pid: from.clone(), id: id.clone(), brought };
         match operation {
@@ -108,44 +108,20 @@ impl Cluster {
 
     /// An agent the master has not had, or had given up: everything on it is news.
     pub(crate) fn agent_reappears(&mut self, returning: Returning) {
-        let Returning { pid, id, brought: Brought { message, tasks: brought, total, .. } } = returning;
-        tracing::info!(agent = %id, %pid, tasks = brought.len(), "agent is back");
+        let Returning { pid, id, brought: Brought { message, info, tasks, task_ids, used, total, .. } } =
+            returning;
+        tracing::info!(agent = %id, %pid, tasks = tasks.len(), "agent is back");
         self.clear_address(&pid, &id);
         self.spare(&id);
-        let expected = self.agents.recovered.contains_key(&id);
+        let expected = self.agents.recovered.remove(&id).is_some();
         for info in &message.frameworks {
             let Some(framework_id) = &info.id else { continue };
             if self.frameworks.get(framework_id).is_none() && !self.frameworks.is_completed(framework_id) {
                 self.recover_framework(framework_id, info.clone());
             }
         }
-        let mut tasks = Vec::new();
-        for task in brought {
-            let Some(framework) = self.frameworks.get(&task.framework_id) else { continue };
-            if framework.tasks.contains_key(&task.task_id) {
-                // While this one was given up, its id was used again.
-                tracing::warn!(task = %task.task_id, agent = %id, "ending a task: another one of its id runs elsewhere");
-                let (framework_id, task_id) = (task.framework_id, task.task_id);
-                let kill = KillTaskMessage { framework_id, task_id, kill_policy: None };
-                self.send(&pid, AgentMessage::KillTask(kill));
-                continue;
-            }
-            if !expected {
-                // It may have been given up with its agent.
-                if let Some(framework) = self.frameworks.get_mut(&task.framework_id) {
-                    framework.unreachable_tasks.remove_on(&task.task_id, &id);
-                    framework.completed_tasks.retain(|it| it.task_id != task.task_id);
-                }
-                let update = self.master_update(
-                    &task.framework_id,
-                    &task,
-                    task.state(),
-                    Reason::AgentReregistered,
-                    "Agent reregistered",
-                );
-                self.forward(update);
-            }
-            tasks.push(task);
+        if !expected {
+            self.tasks_reappear(&id, &tasks);
         }
         self.forget_unreachable_tasks(&id);
         let executors = message
@@ -155,14 +131,15 @@ impl Cluster {
             .collect();
         let mut agent = self.new_agent(
             pid.clone(),
-            message.slave,
+            info,
             message.version,
             message.agent_capabilities,
             total,
             message.resource_version_uuid,
         );
         agent.reregistered = Some(self.now);
-        self.add_agent(agent, executors, tasks);
+        (agent.tasks, agent.used) = (task_ids, used);
+        let doubled = self.add_agent(agent, executors, tasks);
 
         let connection = Some(self.connection());
         self.send(
@@ -173,6 +150,13 @@ impl Cluster {
                 ..Default::default()
             }),
         );
+        for task in doubled {
+            // While this one was given up, its id was used again.
+            tracing::warn!(task = %task.task_id, agent = %id, "ending a task: another one of its id runs elsewhere");
+            let (framework_id, task_id) = (task.framework_id.clone(), task.task_id.clone());
+            let kill = KillTaskMessage { framework_id, task_id, kill_policy: None };
+            self.send(&pid, AgentMessage::KillTask(kill));
+        }
         for completed in message.completed_frameworks {
             let Some(framework_id) = completed.framework_info.id.clone() else { continue };
             if self.frameworks.get(&framework_id).is_none() {
@@ -184,6 +168,26 @@ impl Cluster {
         }
         self.settle_frameworks(&pid, &message.frameworks);
         self.repeat_drain(&id);
+    }
+
+    /// Tasks on an agent of which nothing was expected any more: they may have been given up with it.
+    fn tasks_reappear(&mut self, id: &AgentId, tasks: &[Arc<TaskRecord>]) {
+        for task in tasks {
+            let Some(framework) = self.frameworks.get_mut(&task.framework_id) else { continue };
+            if framework.tasks.contains_key(&task.task_id) {
+                continue;
+            }
+            framework.unreachable_tasks.remove_on(&task.task_id, id);
+            framework.completed_tasks.retain(|it| it.task_id != task.task_id);
+            let update = self.master_update(
+                &task.framework_id,
+                task,
+                task.state(),
+                Reason::AgentReregistered,
+                "Agent reregistered",
+            );
+            self.forward(update);
+        }
     }
 
     /// Tasks that ended before this master took over.
@@ -221,7 +225,7 @@ impl Cluster {
 
     /// An agent the master never lost sight of: what differs is settled.
     pub(crate) fn agent_still_here(&mut self, returning: Returning) {
-        let Returning { pid, id, brought: Brought { message, tasks, total, .. } } = returning;
+        let Returning { pid, id, brought: Brought { message, info, tasks, task_ids, total, .. } } = returning;
         tracing::info!(agent = %id, %pid, "agent reregistered");
         self.spare(&id);
         if self.agents.get(&id).is_some_and(|agent| agent.pid != pid) {
@@ -230,7 +234,6 @@ impl Cluster {
         }
         self.push(Effect::Link(pid.clone()));
         let (now, capabilities) = (self.now, message.agent_capabilities.clone());
-        let info = Arc::new(message.slave);
         let deactivated = self.agents.orders(&id).deactivated;
         if self.agents.get(&id).is_some_and(|agent| agent.total != total) {
             // Offers were made of what it had.
@@ -251,7 +254,7 @@ impl Cluster {
         }
         self.allocator(AllocatorCall::UpdateAgent { id: id.clone(), info, total, capabilities });
 
-        let reconciliations = self.missing_tasks(&id, &tasks);
+        let reconciliations = self.missing_tasks(&id, &task_ids);
         let connection = Some(self.connection());
         self.send(
             &pid,
@@ -274,7 +277,13 @@ impl Cluster {
 
     /// Ends what still runs although its framework was told that it is over: tasks without checkpointing count as
     /// lost when their agent's connection breaks, whether the agent itself lives on or not.
-    fn end_orphans(&mut self, id: &AgentId, pid: &Upid, tasks: &[TaskRecord], executors: &[ExecutorInfo]) {
+    fn end_orphans(
+        &mut self,
+        id: &AgentId,
+        pid: &Upid,
+        tasks: &[Arc<TaskRecord>],
+        executors: &[ExecutorInfo],
+    ) {
         for task in tasks.iter().filter(|task| !is_terminal(task.state())) {
             let (framework_id, task_id) = (task.framework_id.clone(), task.task_id.clone());
             let known = self.task(&framework_id, &task_id).is_some_and(|it| it.agent_id == *id);
@@ -299,15 +308,15 @@ impl Cluster {
     }
 
     /// Tasks the master launched that the agent did not list, by framework. The agent says what became of them.
-    pub(crate) fn missing_tasks(&self, id: &AgentId, reported: &[TaskRecord]) -> Vec<ReconcileTasksMessage> {
-        let reported: std::collections::BTreeSet<_> =
-            reported.iter().map(|task| (&task.framework_id, &task.task_id)).collect();
+    pub(crate) fn missing_tasks(
+        &self,
+        id: &AgentId,
+        reported: &OrdSet<(FrameworkId, TaskId)>,
+    ) -> Vec<ReconcileTasksMessage> {
         let mut missing: BTreeMap<&FrameworkId, ReconcileTasksMessage> = BTreeMap::new();
         let Some(agent) = self.agents.get(id) else { return Vec::new() };
-        for (framework_id, task_id) in &agent.tasks {
-            if reported.contains(&(framework_id, task_id)) {
-                continue;
-            }
+        for task in agent.tasks.iter().filter(|task| !reported.contains(*task)) {
+            let (framework_id, task_id) = task;
             let Some(framework) = self.frameworks.get(framework_id) else { continue };
             let Some(task) = framework.tasks.get(task_id) else { continue };
             let entry = missing.entry(framework_id).or_insert_with(|| ReconcileTasksMessage {

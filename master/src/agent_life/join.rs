@@ -1,6 +1,5 @@
 //! An agent without an id joins, and an agent is put into the tables with what runs on it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::internal::{MasterSlaveConnection, RegisterSlaveMessage, SlaveRegisteredMessage};
@@ -105,7 +104,7 @@ impl Cluster {
         let total = total(&message.slave, &message.checkpointed_resources);
         let agent = self.new_agent(
             pid.clone(),
-            message.slave,
+            Arc::new(message.slave),
             message.version,
             message.agent_capabilities,
             total,
@@ -120,7 +119,7 @@ impl Cluster {
     pub(crate) fn new_agent(
         &self,
         pid: Upid,
-        info: AgentInfo,
+        info: Arc<AgentInfo>,
         version: Option<String>,
         capabilities: Vec<api::v1::agent_info::Capability>,
         total: Resources,
@@ -128,7 +127,7 @@ impl Cluster {
     ) -> Agent {
         Agent {
             id: info.id.clone().unwrap_or_default(),
-            info: Arc::new(info),
+            info,
             pid,
             version: version.unwrap_or_default(),
             capabilities: AgentCapabilities::of(&capabilities),
@@ -150,13 +149,14 @@ impl Cluster {
         }
     }
 
-    /// Adds an agent with what runs on it. Its frameworks must be known.
+    /// Adds an agent with what runs on it; it has the ids of its `tasks` and what they hold already. Says which of
+    /// them were not taken over, as their frameworks have others of these ids.
     pub(crate) fn add_agent(
         &mut self,
         mut agent: Agent,
         executors: Vec<ExecutorInfo>,
-        tasks: Vec<TaskRecord>,
-    ) {
+        tasks: Vec<Arc<TaskRecord>>,
+    ) -> Vec<Arc<TaskRecord>> {
         // Whatever operators decided before it came still holds.
         let deactivated = self.agents.orders(&agent.id).deactivated;
         let unavailability =
@@ -167,13 +167,13 @@ impl Cluster {
         let capabilities = agent.capability_list.clone();
         self.push(Effect::Link(pid.clone()));
         self.push(Effect::Observe { agent_id: id.clone(), pid });
+        let doubled = self.add_tasks(&mut agent, tasks);
         for executor in executors {
             let framework = executor.framework_id.as_ref().and_then(|id| self.frameworks.get_mut(id));
             if let Some(framework) = framework {
                 place_executor(framework, &mut agent, executor);
             }
         }
-        self.add_tasks(&mut agent, tasks);
         let used = agent.used.iter().map(|(id, used)| (id.clone(), used.clone())).collect();
         self.agents.insert(agent);
         let agent_id = id.clone();
@@ -185,6 +185,7 @@ impl Cluster {
         if deactivated {
             self.allocator(AllocatorCall::DeactivateAgent(agent_id));
         }
+        doubled
     }
 
     pub(crate) fn add_executor(
@@ -227,31 +228,69 @@ impl Cluster {
         if let (Some(framework), Some(agent)) =
             (self.frameworks.get_mut(&framework_id), self.agents.get_mut(&task.agent_id))
         {
-            place_tasks(framework, agent, vec![task]);
+            if task.holds_resources() {
+                charge(framework, agent, task.resources());
+            }
+            agent.tasks.insert((framework_id.clone(), task.task_id.clone()));
+            framework.tasks.insert(task.task_id.clone(), Arc::new(task));
             self.note_new(&framework_id, state, 1);
         }
     }
 
-    /// Tasks of any frameworks. Each framework is looked up and charged once: after a failover this is most of what
-    /// there is to do.
-    fn add_tasks(&mut self, agent: &mut Agent, tasks: Vec<TaskRecord>) {
-        let mut by_framework: BTreeMap<FrameworkId, Vec<TaskRecord>> = BTreeMap::new();
-        for task in tasks {
-            match by_framework.get_mut(&task.framework_id) {
-                Some(records) => records.push(task),
-                None => drop(by_framework.insert(task.framework_id.clone(), vec![task])),
+    /// The tasks of an agent that has their ids and what they hold already, those of one framework side by side. Each
+    /// framework is looked up and charged once: after a failover this is most of what there is to do. The agent loses
+    /// those that are not taken over: of frameworks nobody knows, and, which are returned, of ids that are taken.
+    fn add_tasks(&mut self, agent: &mut Agent, tasks: Vec<Arc<TaskRecord>>) -> Vec<Arc<TaskRecord>> {
+        let (mut refused, mut doubled) = (Vec::new(), Vec::new());
+        for tasks in tasks.chunk_by(|one, next| one.framework_id == next.framework_id) {
+            let Some(framework_id) = tasks.first().map(|task| &task.framework_id) else { continue };
+            let Some(framework) = self.frameworks.get_mut(framework_id) else {
+                refused.extend(tasks.iter().cloned());
+                continue;
+            };
+            let mut entered: Vec<(TaskState, usize)> = Vec::new();
+            let mut used = agent.used.get(framework_id).cloned().unwrap_or_default();
+            for task in tasks {
+                if let Some(other) = framework.tasks.insert(task.task_id.clone(), task.clone()) {
+                    framework.tasks.insert(other.task_id.clone(), other);
+                    if task.holds_resources() {
+                        used -= task.resources();
+                    }
+                    doubled.push(task.clone());
+                    continue;
+                }
+                match entered.iter_mut().find(|(state, _)| *state == task.state()) {
+                    Some((_, n)) => *n += 1,
+                    None => entered.push((task.state(), 1)),
+                }
+            }
+            if !used.is_empty()
+                && let Some(before) = framework.used.insert(agent.id.clone(), used)
+                && let Some(used) = framework.used.get_mut(&agent.id)
+            {
+                *used += &before;
+            }
+            for (state, n) in entered {
+                self.note_new(framework_id, state, n);
             }
         }
-        for (framework_id, records) in by_framework {
-            let Some(framework) = self.frameworks.get_mut(&framework_id) else { continue };
-            let mut entered: BTreeMap<TaskState, usize> = BTreeMap::new();
-            for record in &records {
-                *entered.entry(record.state()).or_default() += 1;
-            }
-            place_tasks(framework, agent, records);
-            for (state, n) in entered {
-                self.note_new(&framework_id, state, n);
-            }
+        for task in refused.iter().chain(&doubled) {
+            take_back(agent, task);
+        }
+        doubled
+    }
+}
+
+/// The agent does not have that task after all.
+fn take_back(agent: &mut Agent, task: &TaskRecord) {
+    agent.tasks.remove(&(task.framework_id.clone(), task.task_id.clone()));
+    if !task.holds_resources() {
+        return;
+    }
+    if let Some(used) = agent.used.get_mut(&task.framework_id) {
+        *used -= task.resources();
+        if used.is_empty() {
+            agent.used.remove(&task.framework_id);
         }
     }
 }
@@ -263,18 +302,6 @@ fn place_executor(framework: &mut Framework, agent: &mut Agent, executor: Execut
     framework.executors.insert((agent.id.clone(), executor_id.clone()), executor.clone());
     agent.executors.entry(framework.id.clone()).or_default().insert(executor_id, executor);
     charge(framework, agent, &resources);
-}
-
-fn place_tasks(framework: &mut Framework, agent: &mut Agent, tasks: Vec<TaskRecord>) {
-    let mut used = Resources::new();
-    for task in tasks {
-        if task.holds_resources() {
-            used += task.resources();
-        }
-        agent.tasks.insert((framework.id.clone(), task.task_id.clone()));
-        framework.tasks.insert(task.task_id.clone(), Arc::new(task));
-    }
-    charge(framework, agent, &used);
 }
 
 /// A framework holds something of an agent; the inverse of [`Cluster::discharge`].

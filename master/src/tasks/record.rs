@@ -1,5 +1,7 @@
 //! What the master keeps of a task: little, for there may be hundreds of thousands.
 
+mod listed;
+
 use std::sync::{Arc, OnceLock};
 
 use api::internal::StatusUpdate;
@@ -8,6 +10,7 @@ use api::v1::{AgentId, ExecutorId, FrameworkId, Task, TaskId, TaskInfo, TaskStat
 use prost::Message as _;
 
 use super::is_terminal;
+pub(crate) use listed::ListedTasks;
 
 /// A task. Readers share it with the master, so it changes only by becoming another one.
 ///

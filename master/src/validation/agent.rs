@@ -1,12 +1,14 @@
 //! What an agent sends when it registers or comes back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use api::internal::{RegisterSlaveMessage, ReregisterSlaveMessage};
 use api::resources::Resources;
 use api::v1::{AgentInfo, Resource, TaskState};
 
 use super::Invalid;
+use crate::tasks::TaskRecord;
 
 /// The oldest agents this master works with.
 const MINIMUM_VERSION: (u32, u32, u32) = (1, 0, 0);
@@ -28,10 +30,10 @@ pub fn register(message: &RegisterSlaveMessage) -> Result<(), Invalid> {
     resources(&message.checkpointed_resources)
 }
 
-/// A registration of an agent that has an id.
+/// A registration of an agent that has an id, but for its tasks.
 pub fn reregister(message: &ReregisterSlaveMessage) -> Result<(), Invalid> {
     info(&message.slave)?;
-    let agent_id = message.slave.id.as_ref().ok_or("An agent that comes back must name its id")?;
+    message.slave.id.as_ref().ok_or("An agent that comes back must name its id")?;
     resources(&message.checkpointed_resources)?;
 
     let mut frameworks = BTreeSet::new();
@@ -60,8 +62,19 @@ pub fn reregister(message: &ReregisterSlaveMessage) -> Result<(), Invalid> {
             ));
         }
     }
-    let mut tasks = BTreeSet::new();
-    for task in &message.tasks {
+    Ok(())
+}
+
+/// The tasks of an agent that has an id, of which the registration is valid but for them. Their resources are.
+pub(crate) fn listed_tasks(
+    message: &ReregisterSlaveMessage,
+    tasks: &[Arc<TaskRecord>],
+) -> Result<(), Invalid> {
+    let agent_id = message.slave.id.as_ref().ok_or("An agent that comes back must name its id")?;
+    let frameworks: BTreeSet<_> = message.frameworks.iter().filter_map(|it| it.id.as_ref()).collect();
+    let executors: BTreeSet<_> =
+        message.executor_infos.iter().map(|it| (it.framework_id.as_ref(), &it.executor_id)).collect();
+    for task in tasks {
         if task.agent_id != *agent_id {
             return Err(format!("Task {} is said to be on agent {}", task.task_id, task.agent_id));
         }
@@ -71,13 +84,9 @@ pub fn reregister(message: &ReregisterSlaveMessage) -> Result<(), Invalid> {
                 task.task_id, task.framework_id
             ));
         }
-        resources(&task.resources)?;
-        if !tasks.insert((&task.framework_id, &task.task_id)) {
-            return Err(format!("Task {} of framework {} is listed twice", task.task_id, task.framework_id));
-        }
         if let Some(executor_id) = &task.executor_id
             && task.state() == TaskState::TaskRunning
-            && !executors.contains(&(&task.framework_id, executor_id))
+            && !executors.contains(&(Some(&task.framework_id), executor_id))
         {
             return Err(format!(
                 "Task {} runs under executor {executor_id}, which is not listed",
@@ -85,7 +94,15 @@ pub fn reregister(message: &ReregisterSlaveMessage) -> Result<(), Invalid> {
             ));
         }
     }
-    Ok(())
+    let mut ids: Vec<_> = tasks.iter().map(|task| (&task.task_id, &task.framework_id)).collect();
+    ids.sort_unstable();
+    match ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let (task_id, framework_id) = pair[0];
+            Err(format!("Task {task_id} of framework {framework_id} is listed twice"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether an agent of that version can work with this master.
