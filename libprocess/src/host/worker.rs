@@ -6,11 +6,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::Future as _;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFuture, Addr, AsyncContext, Context as ActixContext};
 use actix_rt::ArbiterHandle;
@@ -25,6 +27,10 @@ use crate::upid::Upid;
 
 /// Events served before the arbiter's other work (connections, timers) has its turn.
 const TURN: usize = 1024;
+/// How long they may take, if they take long.
+const TURN_TIME: Duration = Duration::from_millis(5);
+/// So many are served between two looks at the time, which costs about as much as the smallest of them.
+const LOOK: usize = 16;
 /// Events one process may serve before the next process has its turn.
 const BATCH: usize = 128;
 /// Room for so many events is kept for the next time; what a burst took beyond that is given back.
@@ -87,6 +93,36 @@ thread_local! {
     static LOCAL: RefCell<Option<Rc<WorkerLocal>>> = const { RefCell::new(None) };
 }
 
+/// What is left of a worker's turn.
+struct Turn {
+    n_events: usize,
+    until: Instant,
+}
+
+impl Turn {
+    fn start() -> Self {
+        Turn { n_events: TURN, until: now() + TURN_TIME }
+    }
+
+    /// One more event is served, or what counts as one.
+    fn spend(&mut self) {
+        self.n_events = self.n_events.saturating_sub(1);
+        if self.n_events.is_multiple_of(LOOK) && now() >= self.until {
+            self.n_events = 0;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.n_events == 0
+    }
+}
+
+/// The time by which the arbiter shares out its own.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 pub(crate) struct Worker {
     shared: Arc<WorkerShared>,
     local: Rc<WorkerLocal>,
@@ -118,26 +154,22 @@ impl Worker {
 
     /// Serves events until there are none or the turn is over; whether there are more.
     fn turn(&mut self) -> bool {
-        let mut left = TURN;
-        loop {
+        let mut turn = Turn::start();
+        while !turn.is_over() {
             self.empty_inbox();
             let Some(index) = self.local.runnable.borrow_mut().pop_front() else {
                 if self.fall_asleep() {
                     return false;
                 }
                 // Counts, or mail for processes that are gone could keep a turn going for ever.
-                left -= 1;
-                if left == 0 {
-                    return true;
-                }
+                turn.spend();
                 continue;
             };
-            let served = self.run(index);
-            left = left.saturating_sub(served.max(1));
-            if left == 0 {
-                return true;
+            if self.run(index, &mut turn) == 0 {
+                turn.spend();
             }
         }
+        true
     }
 
     /// Says that this worker has to be woken from now on, unless somebody wrote to it meanwhile.
@@ -170,8 +202,8 @@ impl Worker {
         }
     }
 
-    /// Gives the process in that slot its turn; how many events it served.
-    fn run(&mut self, index: usize) -> usize {
+    /// Gives the process in that slot its share of the turn; how many events it served.
+    fn run(&mut self, index: usize, turn: &mut Turn) -> usize {
         let (mut cell, mut batch, initialized) = {
             let mut slots = self.local.slots.borrow_mut();
             let slot = &mut slots[index];
@@ -188,16 +220,18 @@ impl Worker {
             // A process is initialized even if it is to end at once: it will be finalized as well.
             if !initialized {
                 served += 1;
+                turn.spend();
                 if cell.initialize() == Flow::Terminate {
                     return Flow::Terminate;
                 }
             }
-            while served < BATCH {
+            while served < BATCH && !turn.is_over() {
                 if upid.is_terminating() {
                     return Flow::Terminate;
                 }
                 let Some(event) = batch.pop_front() else { return Flow::Continue };
                 served += 1;
+                turn.spend();
                 if cell.serve(event) == Flow::Terminate {
                     return Flow::Terminate;
                 }
@@ -416,8 +450,9 @@ impl ActorFuture<Worker> for Turns {
         worker.local.awake.set(true);
         if worker.turn() {
             worker.shared.turns.fetch_add(1, Ordering::SeqCst);
-            // Behind the arbiter's other tasks.
-            task.waker().wake_by_ref();
+            // Woken after the arbiter has looked at its connections and timers, and served what there is to do for
+            // them: a worker that wakes itself comes before all that other threads have woken.
+            let _pending = pin!(tokio::task::yield_now()).poll(task);
         }
         Poll::Pending
     }
