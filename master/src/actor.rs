@@ -11,10 +11,9 @@ use std::time::Duration;
 use allocator::{Allocation, AllocatorProcess};
 use api::internal::*;
 use api::v1::{AgentId, MasterInfo, Unavailability};
-use indexmap::IndexMap;
 use libprocess::http::{Method, RouteOptions};
 use libprocess::metrics::Counter;
-use libprocess::{Context, Message, Pid, Process, Time, Upid};
+use libprocess::{Context, Id, Message, Pid, Process, Time, Upid};
 use uuid::Uuid;
 
 use crate::acting::Entitlement;
@@ -82,7 +81,8 @@ pub struct Master {
     pub(crate) registrar: Pid<Registrar>,
     /// Since it leads.
     pub(crate) allocator: Option<Pid<AllocatorProcess>>,
-    pub(crate) observers: IndexMap<AgentId, Pid<Observer>>,
+    /// Since it leads.
+    pub(crate) observer: Option<Pid<Observer>>,
     counters: HashMap<Cow<'static, str>, Counter>,
     pub(crate) returns: Returns,
     /// Empty between events. Most lead to a few effects, and making room for them costs more than the effects.
@@ -108,7 +108,7 @@ impl Process for Master {
         ctx.install(on(Cluster::framework_to_executor));
         ctx.install(on(Cluster::reconcile_tasks));
         ctx.install(on(Cluster::driver_call));
-        // Agents. Their pongs go to the observers.
+        // Agents. Their pongs go to the observer.
         ctx.install(on(Cluster::register_agent));
         ctx.install_raw(ReregisterSlaveMessage::name(), Self::agent_returns);
         ctx.install(on(Cluster::unregister_slave));
@@ -152,7 +152,8 @@ impl Process for Master {
     }
 
     fn exited(&mut self, pid: &Upid, ctx: &mut Context<Self>) {
-        if self.allocator.as_ref().is_some_and(|it| it.upid() == pid) {
+        let own = [self.allocator.as_ref().map(Pid::upid), self.observer.as_ref().map(Pid::upid)];
+        if own.contains(&Some(pid)) {
             return self.fail_soon(format!("its process {} ended", pid.id()), ctx);
         }
         let pid = pid.clone();
@@ -164,7 +165,7 @@ impl Process for Master {
 
     /// What belongs to this reign ends with it. The contender waits for the allocator, whose id the next one needs.
     fn finalize(&mut self, ctx: &mut Context<Self>) {
-        for observer in std::mem::take(&mut self.observers).into_values() {
+        if let Some(observer) = self.observer.take() {
             ctx.terminate(&observer);
         }
         if let Some(allocator) = self.allocator.take() {
@@ -215,7 +216,7 @@ impl Master {
             contender,
             registrar,
             allocator: None,
-            observers: IndexMap::new(),
+            observer: None,
             counters: HashMap::new(),
             returns: Returns::new(setup.bounds),
             room_for_effects: Vec::new(),
@@ -250,6 +251,14 @@ impl Master {
                 self.allocator = Some(pid);
             }
             Err(error) => return self.fail(format!("the allocator cannot be started: {error}"), ctx),
+        }
+        let observer = Observer::new(ctx.pid(), self.setup.ping_interval, self.setup.max_ping_timeouts);
+        match ctx.spawn(Id::prefix("slave-observer"), observer) {
+            Ok(pid) => {
+                ctx.link(&pid);
+                self.observer = Some(pid);
+            }
+            Err(error) => return self.fail(format!("the observer cannot be started: {error}"), ctx),
         }
         self.watch_whitelist(ctx);
         let info = self.cluster.info.clone();

@@ -1,12 +1,10 @@
 //! What the state of the cluster wants done is done.
 
-use api::v1::AgentId;
-use libprocess::{Context, Id, Upid};
+use libprocess::Context;
 use uuid::Uuid;
 
-use crate::actor::{HEARTBEAT_INTERVAL, Master, Setup};
+use crate::actor::{HEARTBEAT_INTERVAL, Master};
 use crate::effect::{Connection, Continuation, Effect};
-use crate::observer::Observer;
 use crate::per_framework::event_name;
 use crate::registry::Operation;
 use crate::streams::{heartbeat, v1_event};
@@ -31,15 +29,19 @@ impl Master {
             Effect::Heartbeat(id) => self.heartbeat(id, ctx),
             Effect::Send { to, message } => send_agent(&to, message, ctx),
             Effect::Link(pid) => ctx.link(&pid),
-            Effect::Observe { agent_id, pid } => self.observe(agent_id, pid, ctx),
+            Effect::Observe { agent_id, pid } => {
+                if let Some(observer) = &self.observer {
+                    observer.call(move |observer, ctx| observer.watch(agent_id, pid, ctx));
+                }
+            }
             Effect::ObserveConnection { agent_id, pid } => {
-                if let Some(observer) = self.observers.get(&agent_id) {
-                    observer.call(move |observer, _| observer.set_connection(pid));
+                if let Some(observer) = &self.observer {
+                    observer.call(move |observer, _| observer.set_connection(&agent_id, pid));
                 }
             }
             Effect::StopObserving(agent_id) => {
-                if let Some(observer) = self.observers.swap_remove(&agent_id) {
-                    ctx.terminate(&observer);
+                if let Some(observer) = &self.observer {
+                    observer.call(move |observer, _| observer.forget(&agent_id));
                 }
             }
             Effect::Allocator(call) => self.tell_allocator(call),
@@ -86,15 +88,6 @@ impl Master {
         if !self.streams.is_open(id) {
             // So that what it did to the cluster has its effects.
             self.act(ctx, |_| ());
-        }
-    }
-
-    fn observe(&mut self, agent_id: AgentId, agent: Upid, ctx: &mut Context<Self>) {
-        let Setup { ping_interval, max_ping_timeouts, .. } = self.setup;
-        let observer = Observer::new(ctx.pid(), agent_id.clone(), agent, ping_interval, max_ping_timeouts);
-        match ctx.spawn(Id::prefix("slave-observer"), observer) {
-            Ok(pid) => drop(self.observers.insert(agent_id, pid)),
-            Err(error) => self.fail(format!("an observer cannot be started: {error}"), ctx),
         }
     }
 
