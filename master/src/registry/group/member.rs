@@ -218,7 +218,8 @@ impl Member {
         self.n_ticks += 1;
         self.ticks_since_leader = self.ticks_since_leader.saturating_add(1);
         self.node.tick();
-        if self.is_raft_leader() && self.rounds.has_yielded() && self.node.raft.lead_transferee.is_none() {
+        let yielded = self.rounds.has_yielded(self.term());
+        if self.is_raft_leader() && yielded && self.node.raft.lead_transferee.is_none() {
             // The lead was offered and not taken. Whether it still will be is not known.
             self.step_down();
         }

@@ -53,8 +53,10 @@ impl Rounds {
         self.yielded = true;
     }
 
-    pub(super) fn has_yielded(&self) -> bool {
-        self.yielded
+    /// Whether that was so in this term. Until a new leader's own entry takes effect, these may be the rounds of an
+    /// earlier reign.
+    pub(super) fn has_yielded(&self, term: u64) -> bool {
+        self.yielded && self.term == term
     }
 
     /// The end of the lease, if there is one.

@@ -50,6 +50,50 @@ fn a_vote_is_not_given_before_a_promise_of_the_life_before_has_ended() {
     assert!(answers(&mut member).contains(&(MessageType::MsgRequestVoteResponse, false)));
 }
 
+/// Members 1 and 3 answer that they have the log up to there.
+fn followed(member: &mut Member, term: u64, index: u64) {
+    for from in [1, 3] {
+        let answer = message(MessageType::MsgAppendResponse, term, |message| message.index = index);
+        member.receive(Message { from, ..answer }, Time::default()).unwrap();
+        answers(member);
+    }
+}
+
+#[test]
+fn a_lead_that_is_handed_back_is_kept() {
+    let mut member = member();
+    member.stand().unwrap();
+    for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+        answers(&mut member);
+        member.receive(message(kind, 2, |_| {}), Time::default()).unwrap();
+    }
+    answers(&mut member);
+    followed(&mut member, 2, 4);
+    assert!(member.has_begun());
+    assert!(member.transfer(1));
+    assert!(answers(&mut member).contains(&(MessageType::MsgTimeoutNow, false)));
+
+    // Member 1 leads, and hands it back.
+    let append = message(MessageType::MsgAppend, 3, |message| {
+        (message.index, message.log_term, message.commit) = (4, 2, 4);
+        message.entries.push(Entry { index: 5, term: 3, ..Default::default() });
+    });
+    member.receive(append, Time::default()).unwrap();
+    answers(&mut member);
+    assert!(!member.is_raft_leader());
+    member.receive(message(MessageType::MsgTimeoutNow, 3, |_| {}), Time::default()).unwrap();
+    answers(&mut member);
+    member.receive(message(MessageType::MsgRequestVoteResponse, 4, |_| {}), Time::default()).unwrap();
+    answers(&mut member);
+    assert!(member.is_raft_leader() && !member.has_begun());
+    // Time goes on before its first entry takes effect.
+    member.tick(Time::default());
+    answers(&mut member);
+    assert!(member.is_raft_leader());
+    followed(&mut member, 4, 6);
+    assert!(member.has_begun());
+}
+
 #[test]
 fn an_answer_waits_for_the_disk() {
     let mut member = member();
