@@ -6,12 +6,13 @@
 //! lease run out when it goes on, and so does nothing before it has heard from a majority again. What it sent may
 //! still be under way then; agents and drivers heed only the master they registered with.
 //!
-//! Without the lease a master may still lead: its group has only not answered yet. So it waits, and nothing is
-//! lost:
+//! Without the lease a master may still lead: its group has only not answered yet. And one that was told to lead may
+//! not have read the registry yet, when others have heard of it already. So it waits, and nothing is lost:
 //!
 //! | what happens meanwhile | |
 //! | --- | --- |
 //! | messages | held too, in the same order, up to a thousand; more are dropped: who sent them repeats them, but after ten seconds, say |
+//! | agents that come back | wait in their room, for which there is a bound anyway |
 //! | calls of schedulers | wait as long, up to a thousand; more are answered 503, as are other requests |
 //! | what is told only once (ends, timers, what the registry or the allocator answered) | held, in order, and done before anything else when the lease is there again |
 //! | the lead is lost | all of it goes with this process |
@@ -111,8 +112,27 @@ impl Master {
     ) {
         if self.may_act(ctx) {
             self.event(ctx, event);
-        } else if self.is_elected() {
+        } else if self.leads {
             self.entitlement.held.push_back(Box::new(event));
+            self.retry(ctx);
+        }
+    }
+
+    /// Before all that is held, as soon as this master may act.
+    pub(crate) fn act_first(
+        &mut self,
+        ctx: &mut Context<Self>,
+        event: impl FnOnce(&mut Cluster) + Send + 'static,
+    ) {
+        self.entitlement.held.push_front(Box::new(event));
+        self.go_on(ctx);
+    }
+
+    /// Does what had to wait, if this master may act, and otherwise as soon as it may.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        if self.may_act(ctx) {
+            self.call_in(ctx);
+        } else {
             self.retry(ctx);
         }
     }
@@ -124,7 +144,7 @@ impl Master {
         event: impl FnOnce(&mut Cluster) + Send + 'static,
     ) -> bool {
         let acts = self.may_act(ctx);
-        if !acts && (!self.is_elected() || self.entitlement.held.len() >= MAX_HELD) {
+        if !acts && (!self.leads || self.entitlement.held.len() >= MAX_HELD) {
             return false;
         }
         self.act_in_time(ctx, event);
@@ -139,7 +159,7 @@ impl Master {
         ctx: &mut Context<Self>,
         answer: fn(&mut Master, Request, &mut Context<Master>) -> Response,
     ) -> Answer {
-        if self.may_act(ctx) || !self.is_elected() || self.entitlement.n_calls >= MAX_HELD {
+        if self.may_act(ctx) || !self.leads || self.entitlement.n_calls >= MAX_HELD {
             return answer(self, request, ctx).into();
         }
         self.entitlement.n_calls += 1;
@@ -156,7 +176,7 @@ impl Master {
         answer: fn(&mut Master, Request, &mut Context<Master>) -> Response,
     ) {
         ctx.delay(RETRY, move |master, ctx| {
-            if master.is_elected() && !master.may_act(ctx) {
+            if master.leads && !master.may_act(ctx) {
                 return master.answer_in_time(request, promise, ctx, answer);
             }
             master.entitlement.n_calls -= 1;
@@ -164,16 +184,15 @@ impl Master {
         });
     }
 
-    fn retry(&mut self, ctx: &mut Context<Self>) {
-        if self.entitlement.retrying {
+    /// Comes back to what waits, for as long as this master leads.
+    pub(crate) fn retry(&mut self, ctx: &mut Context<Self>) {
+        if self.entitlement.retrying || !self.leads {
             return;
         }
         self.entitlement.retrying = true;
         ctx.delay(RETRY, |master, ctx| {
             master.entitlement.retrying = false;
-            if !master.may_act(ctx) && master.is_elected() {
-                master.retry(ctx);
-            }
+            master.go_on(ctx);
         });
     }
 

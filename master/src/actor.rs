@@ -278,7 +278,7 @@ impl Master {
         if !matches!(error, RegistrarError::NotLeading { .. }) {
             return self.fail(error.to_string(), ctx);
         }
-        self.elected = None;
+        (self.leads, self.elected) = (false, None);
         let ended = ctx.upid().clone();
         self.contender.call(move |contender, ctx| contender.abdicated(&ended, ctx));
     }
@@ -313,7 +313,7 @@ impl Master {
         self.elected = Some(ctx.now());
         let pid = ctx.upid().clone();
         // Before anything else that happens to the cluster, also if the lease has just run out.
-        self.act_in_time(ctx, move |cluster| match cluster.recover(&registry) {
+        self.act_first(ctx, move |cluster| match cluster.recover(&registry) {
             Ok(()) => tracing::info!(%pid, "the master serves"),
             Err(error) => cluster.fatal = Some(error.to_string()),
         });
@@ -363,7 +363,7 @@ impl Master {
 
     /// Ends this master's service: it does not know, or cannot keep, what it has to.
     pub(crate) fn fail(&mut self, why: String, ctx: &mut Context<Self>) {
-        self.elected = None;
+        (self.leads, self.elected) = (false, None);
         self.contender.call(move |contender, ctx| contender.fail(why, ctx));
         ctx.terminate_self();
     }

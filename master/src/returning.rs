@@ -40,13 +40,16 @@ impl Returns {
 impl Master {
     /// `ReregisterSlaveMessage`, unread.
     pub(crate) fn agent_returns(&mut self, from: &Upid, _: &str, body: Bytes, ctx: &mut Context<Self>) {
-        if !self.may_act(ctx) {
+        if !self.leads {
             return self.count(Cow::Borrowed("master/dropped_messages"), ctx);
         }
         // Those of which the registry has to hear wait for it with all they sent.
         let elsewhere = self.returns.reading + self.cluster.agents.reregistering.load();
         match self.returns.room.enter(from, body, elsewhere, ctx.now()) {
             Place::Waits => self.call_in(ctx),
+            Place::Later(_) if !self.may_act(ctx) => {
+                self.count(Cow::Borrowed("master/dropped_messages"), ctx);
+            }
             Place::Later(after) => {
                 self.count(Cow::Borrowed("master/slave_reregistrations_put_off"), ctx);
                 let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
@@ -56,8 +59,14 @@ impl Master {
         }
     }
 
-    /// Has the next ones read.
-    fn call_in(&mut self, ctx: &mut Context<Self>) {
+    /// Has the next ones read, once this master may act.
+    pub(crate) fn call_in(&mut self, ctx: &mut Context<Self>) {
+        if self.returns.room.is_empty() {
+            return;
+        }
+        if !self.may_act(ctx) {
+            return self.retry(ctx);
+        }
         while self.returns.n_groups < GROUPS && !self.returns.room.is_empty() {
             let called = self.returns.room.call_in(AT_ONCE, ctx.now());
             let n_bytes = called.iter().map(|(_, body)| body.len()).sum();
@@ -92,8 +101,7 @@ impl Master {
                 return tracing::error!(message, %from, %error, "undecodable message dropped");
             }
         };
-        if self.act(ctx, |cluster| cluster.agent_returns(from, brought)).is_none() {
-            self.count(Cow::Borrowed("master/dropped_messages"), ctx);
-        }
+        let from = from.clone();
+        self.act_in_time(ctx, move |cluster| cluster.agent_returns(&from, brought));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::internal::*;
 use api::resources::Resources;
-use api::v1::{AgentId, AgentInfo};
+use api::v1::{AgentId, AgentInfo, FrameworkInfo};
 use detector::{Detector, HostPort, Leader, LeaderIs, WatchLeader};
 use libprocess::http::{Body, Method, Response, StatusCode};
 use libprocess::sim::{Seed, SimNode, Simulation};
@@ -93,6 +93,28 @@ impl Process for Watcher {
             watcher.heard.push(message)
         });
         ctx.send(&self.contender, WatchLeader {});
+    }
+}
+
+/// Sends a leader what agents and drivers send, once, and counts what is answered.
+struct Hasty {
+    leader: Upid,
+    answered: Vec<&'static str>,
+}
+
+impl Process for Hasty {
+    fn initialize(&mut self, ctx: &mut Context<Self>) {
+        ctx.install(|it: &mut Hasty, _: FrameworkRegisteredMessage, _: &mut Context<Self>| {
+            it.answered.push("driver");
+        });
+        ctx.install(|it: &mut Hasty, _: SlaveReregisteredMessage, _: &mut Context<Self>| {
+            it.answered.push("agent");
+        });
+        let framework = FrameworkInfo { user: "u".into(), name: "f".into(), ..Default::default() };
+        ctx.send(&self.leader, RegisterFrameworkMessage { framework });
+        let slave = AgentInfo { hostname: "h".into(), id: Some("an-agent".into()), ..Default::default() };
+        let version = Some("1.11.0".to_owned());
+        ctx.send(&self.leader, ReregisterSlaveMessage { slave, version, ..Default::default() });
     }
 }
 
@@ -525,6 +547,36 @@ fn whoever_watches_hears_of_each_leader_and_is_forgotten_when_it_is_gone() {
 
     world.sim.crash(node);
     world.until("it is forgotten", |world| world.n_watchers(watched) == 0);
+}
+
+#[test]
+fn what_comes_to_a_leader_that_has_yet_to_read_its_registry_waits_until_it_has() {
+    for seed in 0..5 {
+        let mut world = World::new(seed, 0);
+        let first = world.leader();
+        world.sim.crash(world.nodes[first]);
+        let mut next = None;
+        for _ in 0..200_000 {
+            world.sim.run_for(Duration::from_micros(50));
+            let leads = |n: &usize| {
+                *n != first && world.sim.with(&world.contenders[*n], |it| it.leads()) == Some(true)
+            };
+            next = (0..N_MASTERS).find(leads);
+            if next.is_some() {
+                break;
+            }
+        }
+        let next = next.expect("another leads");
+        let leader = Upid::new(master::PROCESS_ID, address(next));
+        let hasty = Hasty { leader, answered: Vec::new() };
+        // On its node, so as not to need longer than the registry does.
+        let hasty = world.sim.spawn(world.nodes[next], "hasty", hasty).unwrap();
+        world.until("both are answered", |world| {
+            let mut answered = world.sim.with(&hasty, |it| it.answered.clone()).unwrap();
+            answered.sort_unstable();
+            answered == ["agent", "driver"]
+        });
+    }
 }
 
 #[test]
