@@ -10,6 +10,13 @@ use rand::Rng as _;
 
 use crate::actor::Master;
 
+/// So many are pinged before what else there is to do has its turn.
+const AT_ONCE: usize = 64;
+
+/// By how much of an interval, at most, the next look at an agent is put off after one that came late. One that is half an
+/// interval late says nothing of the agent.
+const LATER: f64 = 0.4;
+
 /// Watches the agents of one master.
 pub(crate) struct Observer {
     master: Pid<Master>,
@@ -119,9 +126,11 @@ impl Observer {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let now = ctx.now();
-        while let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) {
-            let id = first.remove();
-            let due = self.expect(&id, now + self.interval);
+        for _ in 0..AT_ONCE {
+            let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) else { break };
+            let ((at, _), id) = first.remove_entry();
+            let next = self.next_after(at, now, ctx);
+            let due = self.expect(&id, next);
             let Some(agent) = self.agents.get_mut(&id) else { continue };
             agent.due = due;
             if agent.is_silent(now, self.interval, self.max_timeouts) {
@@ -131,6 +140,16 @@ impl Observer {
             agent.ping(now, ctx);
         }
         self.wait(ctx);
+    }
+
+    /// When an agent that was due then is due again. After a moment in which this master could do nothing many are
+    /// due together, and are not to stay so.
+    fn next_after(&self, at: Time, now: Time, ctx: &mut Context<Self>) -> Time {
+        if now - at <= self.interval / 10 {
+            at + self.interval
+        } else {
+            now + self.interval + self.interval.mul_f64(LATER * ctx.rng().random::<f64>())
+        }
     }
 
     fn pong(&mut self, from: &Upid, _: PongSlaveMessage, _: &mut Context<Self>) {

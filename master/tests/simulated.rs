@@ -27,6 +27,8 @@ struct Agent {
     put_off: Vec<(Time, Duration)>,
     /// The pings it has heard, to know that it has not been forgotten.
     pings: u32,
+    /// When the last one came.
+    pinged: Time,
 }
 
 impl Agent {
@@ -39,6 +41,7 @@ impl Agent {
             welcomed: 0,
             put_off: Vec::new(),
             pings: 0,
+            pinged: Time::EPOCH,
         }
     }
 
@@ -88,6 +91,7 @@ impl Agent {
 
     fn ping(&mut self, message: PingSlaveMessage, ctx: &mut Context<Self>) {
         self.pings += 1;
+        self.pinged = ctx.now();
         ctx.reply(PongSlaveMessage {});
         if !message.connected {
             self.lost(ctx);
@@ -297,6 +301,28 @@ fn no_agent_is_given_up_because_its_master_was_stopped() {
         world.sim.crash(cut);
         world.sim.run_for(Duration::from_secs(95));
         assert_eq!((world.count(Master::n_agents), world.count(Master::n_unreachable_agents)), (1, 1));
+    }
+}
+
+#[test]
+fn pings_are_spread_again_after_a_time_in_which_their_master_was_stopped() {
+    for seed in 0..3 {
+        let mut world = world(seed, 40);
+        world.until(Duration::from_secs(10), "joining", World::all_registered);
+        let master_node = world.master_node;
+        world.sim.stop(master_node);
+        // All are due before it goes on.
+        world.sim.run_for(Duration::from_secs(20));
+        world.sim.go_on(master_node);
+        world.until(Duration::from_secs(30), "coming back", World::all_registered);
+        world.sim.run_for(Duration::from_secs(45));
+        let World { sim, agents, .. } = &mut world;
+        let mut pinged: Vec<_> =
+            agents.iter().map(|(_, agent)| sim.with(agent, |agent| agent.pinged).unwrap()).collect();
+        pinged.sort_unstable();
+        let together = |pinged: &[Time]| pinged[9] - pinged[0] < Duration::from_millis(500);
+        assert!(!pinged.windows(10).any(together), "ten of forty within half a second: {pinged:?}");
+        assert!(sim.now() - pinged[0] < Duration::from_secs(22), "every one is pinged: {pinged:?}");
     }
 }
 
