@@ -12,7 +12,7 @@ use crate::agents::{Agent, Joining};
 use crate::capabilities::AgentCapabilities;
 use crate::cluster::Cluster;
 use crate::effect::{AgentMessage, AllocatorCall, Continuation, Effect};
-use crate::frameworks::Framework;
+use crate::frameworks::{Framework, sum};
 use crate::registry::{Kind, Refused};
 use crate::tasks::TaskRecord;
 use crate::validation;
@@ -241,21 +241,18 @@ impl Cluster {
     /// framework is looked up and charged once: after a failover this is most of what there is to do. The agent loses
     /// those that are not taken over: of frameworks nobody knows, and, which are returned, of ids that are taken.
     fn add_tasks(&mut self, agent: &mut Agent, tasks: Vec<Arc<TaskRecord>>) -> Vec<Arc<TaskRecord>> {
-        let (mut refused, mut doubled) = (Vec::new(), Vec::new());
+        let mut doubled = Vec::new();
         for tasks in tasks.chunk_by(|one, next| one.framework_id == next.framework_id) {
             let Some(framework_id) = tasks.first().map(|task| &task.framework_id) else { continue };
             let Some(framework) = self.frameworks.get_mut(framework_id) else {
-                refused.extend(tasks.iter().cloned());
+                lose(agent, framework_id, tasks, Resources::new());
                 continue;
             };
             let mut entered: Vec<(TaskState, usize)> = Vec::new();
-            let mut used = agent.used.get(framework_id).cloned().unwrap_or_default();
+            let n_doubled = doubled.len();
             for task in tasks {
                 if let Some(other) = framework.tasks.insert(task.task_id.clone(), task.clone()) {
                     framework.tasks.insert(other.task_id.clone(), other);
-                    if task.holds_resources() {
-                        used -= task.resources();
-                    }
                     doubled.push(task.clone());
                     continue;
                 }
@@ -264,7 +261,14 @@ impl Cluster {
                     None => entered.push((task.state(), 1)),
                 }
             }
-            if !used.is_empty()
+            let lost = &doubled[n_doubled..];
+            if !lost.is_empty() {
+                // Anew: of ranges that two tasks hold, one cannot be taken away again.
+                let kept = tasks.iter().filter(|task| !lost.iter().any(|it| Arc::ptr_eq(it, task)));
+                let used = sum(kept.filter(|task| task.holds_resources()).map(|task| task.resources()));
+                lose(agent, framework_id, lost, used);
+            }
+            if let Some(used) = agent.used.get(framework_id).cloned()
                 && let Some(before) = framework.used.insert(agent.id.clone(), used)
                 && let Some(used) = framework.used.get_mut(&agent.id)
             {
@@ -274,24 +278,19 @@ impl Cluster {
                 self.note_new(framework_id, state, n);
             }
         }
-        for task in refused.iter().chain(&doubled) {
-            take_back(agent, task);
-        }
         doubled
     }
 }
 
-/// The agent does not have that task after all.
-fn take_back(agent: &mut Agent, task: &TaskRecord) {
-    agent.tasks.remove(&(task.framework_id.clone(), task.task_id.clone()));
-    if !task.holds_resources() {
-        return;
+/// The agent does not have these tasks of a framework after all; the others hold `used`.
+fn lose(agent: &mut Agent, framework_id: &FrameworkId, tasks: &[Arc<TaskRecord>], used: Resources) {
+    for task in tasks {
+        agent.tasks.remove(&(framework_id.clone(), task.task_id.clone()));
     }
-    if let Some(used) = agent.used.get_mut(&task.framework_id) {
-        *used -= task.resources();
-        if used.is_empty() {
-            agent.used.remove(&task.framework_id);
-        }
+    if used.is_empty() {
+        agent.used.remove(framework_id);
+    } else {
+        agent.used.insert(framework_id.clone(), used);
     }
 }
 

@@ -185,6 +185,25 @@ fn what_was_over_on_an_agent_is_remembered_and_a_living_framework_is_not_ended_t
 }
 
 #[test]
+fn a_task_whose_id_is_taken_is_ended_and_what_others_hold_with_it_stays_held() {
+    let mut world = World::running(framework()).failover();
+    world.stream(known()).reregister(1, vec![reported(TaskState::TaskRunning)]);
+    // They share ports, which nobody forbids them.
+    let sharing =
+        |name| Task { resources: resources("ports:[1-2]"), ..task(name, "S1", TaskState::TaskRunning) };
+    let mut message = returning("S1", vec![sharing("t1"), sharing("t2")]);
+    message.slave.resources = resources("cpus:4;mem:1024;ports:[1-9]");
+    world.come_back(2, message);
+    world.cluster.check_invariants().unwrap();
+    let agent = world.cluster.agents.get(&id("S1").into()).unwrap();
+    assert_eq!(agent.tasks.iter().map(|(_, task_id)| task_id.as_str()).collect::<Vec<_>>(), ["t2"]);
+    assert!(agent.total_used().to_string().contains("[1-2]"), "{}", agent.total_used());
+    let t1 = world.cluster.task(&id("0000").into(), &"t1".into()).unwrap();
+    assert_eq!(t1.agent_id.as_str(), id("S0"));
+    assert!(world.log.contains("-> agent kill t1"), "{}", world.log);
+}
+
+#[test]
 fn an_agent_that_comes_back_late_brings_its_tasks_along() {
     let mut world = World::running(framework()).failover();
     world.stream(known());
