@@ -168,8 +168,8 @@ pub enum WireValue<'a> {
     Group,
 }
 
-/// The fields of a message in their order on the wire, whether or not the message knows them. They end before what
-/// [`check`] would not let pass.
+/// The fields of a message in their order on the wire, whether or not the message knows them. They end before what is
+/// no field; whether their values are what they should be, [`check`] says.
 pub fn fields(mut bytes: &[u8]) -> impl Iterator<Item = WireField<'_>> {
     std::iter::from_fn(move || {
         let all = bytes;

@@ -37,7 +37,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Room for so many effects is kept for the next event.
 const ROOM_KEPT: usize = 256;
 
-/// So many messages, and so many calls, are held. The lease lapses for less than a second, or the lead is lost.
+/// So many messages, and so many calls, are held. The lease lapses for less than a second, or the lead is lost; and a
+/// registry is read in about that time.
 const MAX_HELD: usize = 1_000;
 
 type Held = Box<dyn FnOnce(&mut Cluster) + Send>;
@@ -45,7 +46,8 @@ type Held = Box<dyn FnOnce(&mut Cluster) + Send>;
 /// Whether a master may act, and the time in which it could not.
 pub(crate) struct Entitlement {
     lease: Lease,
-    /// In the order they happened. There is one for each link, timer or answer that was under way at most.
+    /// In the order they happened. There is one for each link, timer or answer that was under way at most, the messages
+    /// that are held, and one for each agent that was being read.
     held: VecDeque<Held>,
     /// Calls whose clients wait.
     n_calls: usize,

@@ -45,11 +45,12 @@ impl Master {
         }
         // Those of which the registry has to hear wait for it with all they sent.
         let elsewhere = self.returns.reading + self.cluster.agents.reregistering.load();
+        if !self.may_act(ctx) && !self.returns.room.has_room(from, body.len(), elsewhere) {
+            // Nobody is told anything now. What it sent before keeps its place.
+            return self.count(Cow::Borrowed("master/dropped_messages"), ctx);
+        }
         match self.returns.room.enter(from, body, elsewhere, ctx.now()) {
             Place::Waits => self.call_in(ctx),
-            Place::Later(_) if !self.may_act(ctx) => {
-                self.count(Cow::Borrowed("master/dropped_messages"), ctx);
-            }
             Place::Later(after) => {
                 self.count(Cow::Borrowed("master/slave_reregistrations_put_off"), ctx);
                 let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);

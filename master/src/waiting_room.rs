@@ -82,15 +82,14 @@ impl WaitingRoom {
 
     /// An agent comes with what it sent, while others, `elsewhere`, have been called in and not yet been dealt with.
     pub(crate) fn enter(&mut self, agent: &Upid, sent: Bytes, elsewhere: Load, now: Time) -> Place {
+        let full = !self.has_room(agent, sent.len(), elsewhere);
         let place = self.sent.get_mut(agent);
-        let (waits, n_waiting) = (place.is_some(), self.order.len() + elsewhere.n_agents);
+        let waits = place.is_some();
         // If it repeats itself, nobody has to answer the first.
         let before = place.and_then(Option::take);
         self.n_bytes -= before.map_or(0, |before| before.len());
-        let n_others = n_waiting - usize::from(waits);
-        let full = !waits && n_others >= self.bounds.returning_agents
-            || self.n_bytes + elsewhere.n_bytes + sent.len() > self.bounds.returning_bytes;
-        if full && n_others > 0 {
+        if full {
+            let n_others = self.order.len() + elsewhere.n_agents - usize::from(waits);
             return Place::Later(self.book(n_others, now));
         }
         self.n_bytes += sent.len();
@@ -98,6 +97,16 @@ impl WaitingRoom {
             self.order.push_back(agent.clone());
         }
         Place::Waits
+    }
+
+    /// Whether there is room for an agent with so many bytes: if it waits already, in place of what it sent before; and
+    /// for anything, if nobody else waits.
+    pub(crate) fn has_room(&self, agent: &Upid, n_bytes: usize, elsewhere: Load) -> bool {
+        let place = self.sent.get(agent);
+        let n_others = self.order.len() + elsewhere.n_agents - usize::from(place.is_some());
+        let before = place.and_then(Option::as_ref).map_or(0, Bytes::len);
+        let fits = self.n_bytes - before + elsewhere.n_bytes + n_bytes <= self.bounds.returning_bytes;
+        n_others == 0 || fits && (place.is_some() || n_others < self.bounds.returning_agents)
     }
 
     /// A time for one who is put off: when half of those who wait are through, so that the room does not become

@@ -567,6 +567,9 @@ fn what_comes_to_a_leader_that_has_yet_to_read_its_registry_waits_until_it_has()
             }
         }
         let next = next.expect("another leads");
+        let master = world.master(next).unwrap();
+        let now = world.sim.now_at(world.nodes[next]);
+        assert_eq!(world.sim.with(&master, |it| it.acts_as(now).map(str::to_owned)), Some(None));
         let leader = Upid::new(master::PROCESS_ID, address(next));
         let hasty = Hasty { leader, answered: Vec::new() };
         // On its node, so as not to need longer than the registry does.

@@ -31,6 +31,8 @@ const TURN: usize = 1024;
 const TURN_TIME: Duration = Duration::from_millis(5);
 /// So many are served between two looks at the time, which costs about as much as the smallest of them.
 const LOOK: usize = 16;
+/// Beside an event that takes so long a look costs nothing.
+const LONG_EVENT: Duration = Duration::from_micros(20);
 /// Events one process may serve before the next process has its turn.
 const BATCH: usize = 128;
 /// Room for so many events is kept for the next time; what a burst took beyond that is given back.
@@ -93,27 +95,34 @@ thread_local! {
     static LOCAL: RefCell<Option<Rc<WorkerLocal>>> = const { RefCell::new(None) };
 }
 
-/// What is left of a worker's turn.
+/// A worker's turn.
 struct Turn {
-    n_events: usize,
-    until: Instant,
+    started: Instant,
+    n_served: usize,
+    /// Whether events take long, so that the time is looked at after each.
+    slow: bool,
+    over: bool,
 }
 
 impl Turn {
     fn start() -> Self {
-        Turn { n_events: TURN, until: now() + TURN_TIME }
+        Turn { started: now(), n_served: 0, slow: false, over: false }
     }
 
     /// One more event is served, or what counts as one.
     fn spend(&mut self) {
-        self.n_events = self.n_events.saturating_sub(1);
-        if self.n_events.is_multiple_of(LOOK) && now() >= self.until {
-            self.n_events = 0;
+        self.n_served += 1;
+        let n = self.n_served;
+        // How long they take is seen soon, unless there is only one.
+        if self.slow || n.is_multiple_of(LOOK) || n == 2 || n == 4 {
+            let took = self.started.elapsed();
+            self.slow = took > LONG_EVENT.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
+            self.over = n >= TURN || took >= TURN_TIME;
         }
     }
 
     fn is_over(&self) -> bool {
-        self.n_events == 0
+        self.over
     }
 }
 
