@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The longest anything here may take that should happen at once.
@@ -77,10 +78,20 @@ pub(crate) fn eventually(at_most: Duration, what: &str, mut reached: impl FnMut(
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that nobody else is given: the kernel gives connections only higher ones.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
+    static N_GIVEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 17_000;
+    const N: u32 = 15_000;
+    // Other tests begin elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    loop {
+        let nth = begin.wrapping_add(N_GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + nth % N).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// `GET path`: status and body; `None` when nobody answers.
